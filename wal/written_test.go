@@ -14,22 +14,61 @@ func TestWritten_CountsThePagesOfCommits(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, wal.Options{Dir: dir})
 	appendOne(t, l, "s", "k", "first")
+	appendOne(t, l, "s", "k", "second") // blocks are written ahead for the next appends
+	for range 20 {
+		written := l.Stat().Written
+		pages := changedBy(t, dir, func() { appendOne(t, l, "s", "k", string(make([]byte, 200))) })
+		if got := l.Stat().Written - written; got != pages*boltPage && got != (pages+1)*boltPage {
+			t.Fatalf("got %d written bytes, want the %d pages that changed, or one more", got, pages)
+		}
+	}
+}
+
+// changedBy returns the number of pages of the newest segment that change changes, of the meta pages one.
+func changedBy(t *testing.T, dir string, change func()) (pages int64) {
+	t.Helper()
 	image := func() []byte {
-		b, err := os.ReadFile(segmentFiles(t, dir)[0])
+		files := segmentFiles(t, dir)
+		b, err := os.ReadFile(files[len(files)-1])
 		must(t, err)
 		return b
 	}
-	for range 30 {
-		before, written := image(), l.Stat().Written
-		appendOne(t, l, "s", "k", string(make([]byte, 200)))
-		after, pages := image(), int64(1) // a meta page
-		for at := 2 * boltPage; at < len(after); at += boltPage {
-			if at >= len(before) || !bytes.Equal(before[at:at+boltPage], after[at:at+boltPage]) {
-				pages++
-			}
+	before := image()
+	change()
+	after := image()
+	for at := 2 * boltPage; at < len(after); at += boltPage {
+		if at >= len(before) || !bytes.Equal(before[at:at+boltPage], after[at:at+boltPage]) {
+			pages++
 		}
-		if got := l.Stat().Written - written; got != pages*boltPage && got != (pages+1)*boltPage {
-			t.Fatalf("got %d written bytes, want the %d pages that changed, or one more", got, pages)
+	}
+	return pages + 1
+}
+
+// A commit of a few small events writes the last leaf of the blocks again. That leaf has one page, so most commits write five: also two
+// branches, the leaf of the buckets, and a meta page.
+func TestWritten_BySmallGroups(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, wal.Options{Dir: dir})
+	group := func(events int) {
+		b := &wal.Batch{Stream: "s"}
+		for range events {
+			b.Events = append(b.Events, event("k", string(make([]byte, 200))))
+		}
+		_, err := l.Append(t.Context(), b)
+		must(t, err)
+	}
+	for range 200 {
+		group(20) // so that there are two levels of branches
+	}
+	const commits = 90
+	for _, events := range []int{5, 7} {
+		group(events)
+		pages := int64(0)
+		for range commits {
+			pages += changedBy(t, dir, func() { group(events) })
+		}
+		if got := float64(pages) / commits; got > 5.6 {
+			t.Errorf("%d events: got %.2f pages a commit, want at most 5.6", events, got)
 		}
 	}
 }

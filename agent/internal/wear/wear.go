@@ -14,7 +14,7 @@ const (
 	commitPages = 4
 	// leafBytes is the number of bytes of events for which a commit writes one page of events more, up to moreLeaves: it also writes
 	// the last events of earlier commits again.
-	leafBytes, moreLeaves = 1500, 2.3
+	leafBytes, moreLeaves = 2200, 2.1
 	// zeroed is the largest commit for which the log writes disk blocks ahead, so that each byte is written once more. Other commits make
 	// the file system's journal write about journalCommit bytes. journal is its other bytes in a second.
 	zeroed, journalCommit, journal = 8 << 10, 4 * page, 4500

@@ -18,7 +18,7 @@ func TestBytesPerDay_IsNearTheMeasurements(t *testing.T) {
 		"20/s at once":          {wear.Traffic{PerSecond: 20, Size: 200, Checkpoint: second / 4}, 36.9},
 		"20/s accepted":         {wear.Traffic{PerSecond: 20, Size: 200, Linger: second, Checkpoint: second / 4}, 3.9},
 		"20/s commit_linger 1s": {wear.Traffic{PerSecond: 20, Size: 200, Linger: second, Checkpoint: second}, 4.4},
-		"20/s gateway":          {wear.Traffic{PerSecond: 20, Size: 200, Linger: second / 4, Checkpoint: 10 * second}, 8.7},
+		"20/s gateway":          {wear.Traffic{PerSecond: 20, Size: 200, Linger: second / 4, Checkpoint: 10 * second}, 7.6},
 		"1/s at once":           {wear.Traffic{PerSecond: 1, Size: 200, Checkpoint: second / 4}, 2.8},
 		"1/s gateway":           {wear.Traffic{PerSecond: 1, Size: 200, Linger: second / 4, Checkpoint: 10 * second}, 2.07},
 	} {

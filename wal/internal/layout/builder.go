@@ -21,6 +21,7 @@ type Builder struct {
 	noted  uint64        // the offset after the last batch that has a note in the open block
 	open   segment.Block // the last block, while frames may still be added to it
 
+	small  bool            // the blocks of the group are of about smallBlock
 	left   int             // bytes of the frames that are not added yet
 	even   bool            // the last leaf gets two blocks, so that later blocks begin another leaf
 	large  bool            // the last leaves are as large as the others: more batches follow in the same commit
@@ -29,6 +30,13 @@ type Builder struct {
 	enough int             // no frame is added to the open block once it is this long,
 	most   int             // nor one that would make it longer than this
 }
+
+// bbolt splits a leaf of more than four blocks only, and the next commit writes the last leaf again. So with a small group in one block
+// a commit, the last leaf would have two pages half of the time. With small blocks it has one.
+const (
+	smallGroup = 2800 // bytes of frames
+	smallBlock = 560  // no frame is added to a block of a small group once it is this long
+)
 
 // maxSpare bounds the builder's buffer that is kept from one group to the next.
 const maxSpare = 16 << 20
@@ -39,7 +47,7 @@ func (b *Builder) Reset(end segment.LeafEnd, now int64, left int) {
 	if cap(b.buf) > maxSpare {
 		b.buf = nil
 	}
-	*b = Builder{time: now, buf: b.buf[:0], blocks: b.blocks[:0], notes: b.notes[:0], end: end, left: left}
+	*b = Builder{time: now, buf: b.buf[:0], blocks: b.blocks[:0], notes: b.notes[:0], end: end, left: left, small: left <= smallGroup}
 }
 
 // StartStream continues with a stream. Its next event has the offset next, and bytes of payload precede that event.
@@ -130,6 +138,10 @@ func (b *Builder) openBlock() {
 	b.open = segment.Block{Stream: b.stream, First: b.next, Time: b.time, Before: b.bytes}
 	b.buf = segment.AppendBlockHeader(b.buf, &b.open)
 	b.notes, b.noted = b.notes[:0], b.next
+	if b.small {
+		b.enough, b.most = smallBlock, segment.LeafPageSize/4
+		return
+	}
 	if b.end.Blocks == 1 {
 		b.enough = RestOfLeaf(b.end.Last(), max(b.leaf, LeafBytes(1)))
 		b.most = b.enough
