@@ -25,6 +25,7 @@ type batcher struct {
 	ceiling   pace.Ceiling // of requests that something on the way rejected for their size
 	sizer     sizing.Sizer
 	first     int // the lane that the next batch begins with
+	formed    int // bytes of the ready lanes when a batch was last formed that has to wait; 0: none has
 }
 
 // next returns a batch that is worth a request now, or the time until one may be. more means that a read is under way.
@@ -51,18 +52,19 @@ func (b *batcher) next(now time.Time, d demand, more bool) (*pack.Batch, time.Du
 		shape := b.shape()
 		patience := b.maxDelay - now.Sub(oldest)
 		due = due || patience <= 0 || shape.OneKeyed() && ready >= min(shape.Aim(), b.lanes.memory/2)
-		if !due && ready < shape.AimRecord && shape.RecordEvents != 1 {
+		if !due && shape.RecordEvents != 1 && (ready < shape.AimRecord || b.tooEarly(&shape, ready)) {
 			return nil, min(wake, patience)
 		}
 
 		// A batch that is neither due nor large enough has only the lanes that gain nothing by waiting.
 		batch, alone := b.form(&shape, now, d.retrying, wal.AllLanes)
-		ripe := due || alone || batch.Full() || batch.Size() >= shape.Aim() || b.lanes.full()
+		ripe := due || alone || b.large(&shape, batch) || b.crowded(&shape)
 		if !ripe && !batch.Paced() {
+			b.formed = ready
 			if more { // the read brings events that may join
 				return nil, min(wake, patience)
 			}
-			batch, alone = b.form(&shape, now, d.retrying, b.spent(batch, now))
+			batch, alone = b.form(&shape, now, d.retrying, b.spent(&shape, batch, now))
 		}
 		if batch.Paced() { // the lanes that are due may not be those that may send: look again, without the others
 			continue
@@ -76,6 +78,7 @@ func (b *batcher) next(now time.Time, d demand, more bool) (*pack.Batch, time.Du
 		if batch.Empty() {
 			return nil, min(wake, max(patience, 0))
 		}
+		b.formed = 0
 		return batch, 0
 	}
 }
@@ -91,6 +94,32 @@ func (b *batcher) enough() int {
 	default:
 		return n
 	}
+}
+
+// gathers reports whether waiting events make records of a key larger instead of more. A request then holds as many keys as
+// records, so their number is no reason to send it.
+func gathers(shape *Shape) bool {
+	return shape.OneKey && !shape.OneKeyed() && shape.RecordEvents != 1
+}
+
+// tooEarly reports whether a batch that had to wait would still have to: little was added since it was formed.
+func (b *batcher) tooEarly(shape *Shape, ready int) bool {
+	return gathers(shape) && b.formed > 0 && ready >= b.formed && ready-b.formed < shape.AimRecord/2 && !b.crowded(shape)
+}
+
+// large reports whether a batch is worth a request before it is due.
+func (b *batcher) large(shape *Shape, batch *pack.Batch) bool {
+	full := batch.Full() && (!gathers(shape) || batch.Len() < shape.BatchRecords)
+	return full || batch.Size() >= shape.Aim()
+}
+
+// crowded reports whether memory is too short to wait. Where records gather events, a part of it stays free, so that reads
+// and requests go on side by side.
+func (b *batcher) crowded(shape *Shape) bool {
+	if gathers(shape) {
+		return b.lanes.held >= b.lanes.memory/4*3
+	}
+	return b.lanes.full()
 }
 
 // form puts those of set that are ready into a batch, beginning with another lane each time. A suspect goes alone.
@@ -123,11 +152,11 @@ func (b *batcher) form(shape *Shape, now time.Time, retrying bool, set wal.LaneS
 	return batch, false
 }
 
-// firstLane returns the lane that a batch begins with. Where a request carries one key, that is the lane that has waited
-// longest, so that the others go on gathering events. While all requests fail it is another each time, so that the
+// firstLane returns the lane that a batch begins with. Where a request may not have room for all keys, that is the lane that
+// has waited longest, and the others go on gathering events. While all requests fail it is another each time, so that the
 // failure of one lane is not taken for the destination's.
 func (b *batcher) firstLane(shape *Shape, now time.Time, retrying bool) int {
-	if !shape.OneKeyed() || retrying {
+	if !shape.OneKeyed() && !gathers(shape) || retrying {
 		return b.first
 	}
 	oldest := b.first
@@ -160,12 +189,22 @@ func (b *batcher) shape() Shape {
 	return shape
 }
 
-// spent returns the lanes that gain nothing by waiting: their records are full, or they may hold no more in memory.
-func (b *batcher) spent(batch *pack.Batch, now time.Time) (set wal.LaneSet) {
+// spent returns the lanes that gain nothing by waiting: their records are full, or they may hold no more in memory. A full
+// record by shard goes out whole, so with all of its lanes.
+func (b *batcher) spent(shape *Shape, batch *pack.Batch, now time.Time) (set wal.LaneSet) {
+	full := make(map[int]bool) // records by shard
 	for i := range batch.Shares() {
 		s := &batch.Shares()[i]
 		if l := b.lanes.all[s.Lane]; s.Full || l.bytes >= b.lanes.laneLimit(now, l) {
 			set |= l.set
+			if shape.ByShard {
+				s.AddRecords(full)
+			}
+		}
+	}
+	for i := range batch.Shares() {
+		if s := &batch.Shares()[i]; len(full) > 0 && s.InRecords(full) {
+			set |= b.lanes.all[s.Lane].set
 		}
 	}
 	return set

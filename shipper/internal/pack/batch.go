@@ -48,6 +48,20 @@ func (s *Share) Record(i int) int {
 	return s.runs[i].record
 }
 
+// AddRecords adds the indexes of the share's records to a set.
+func (s *Share) AddRecords(set map[int]bool) {
+	for _, run := range s.runs {
+		if run != nil {
+			set[run.record] = true
+		}
+	}
+}
+
+// InRecords reports whether a record of the set has an event of the share.
+func (s *Share) InRecords(set map[int]bool) bool {
+	return slices.ContainsFunc(s.runs, func(run *keyRun) bool { return run != nil && set[run.record] })
+}
+
 // DropBelow takes the events below offset out of the share: they were dropped while the request did not return.
 func (s *Share) DropBelow(offset uint64) {
 	n := 0
