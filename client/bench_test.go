@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -126,4 +128,57 @@ func startAgent(b *testing.B) string {
 		os.RemoveAll(dir)
 	})
 	return "unix://" + filepath.Join(dir, "grpc.sock")
+}
+
+// BenchmarkNumbered has 32 callers that append one event of 200 bytes at a time. Those that number their events, as a
+// Publisher does, and those that do not take turns. x-time and x-allocated compare the two, client and agent together.
+func BenchmarkNumbered(b *testing.B) {
+	const callers = 32
+	c := dial(b, startAgent(b), client.Options{})
+	var plain, numbered callersCost
+	sequences := make([]uint64, callers)
+	send := func(cost *callersCost, n int, producer bool) {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		began := time.Now()
+		var group sync.WaitGroup
+		for i := range callers {
+			group.Go(func() {
+				for range (n + callers - 1) / callers {
+					batch := client.Batch{Stream: "bench", Events: []client.Event{{Key: "sensor-17", Data: make([]byte, 200)}}}
+					if producer {
+						sequences[i]++
+						batch.ProducerID, batch.Sequence = fmt.Sprintf("3f2b8c1e9a7d4560-%016d", i), sequences[i]
+					}
+					if _, err := c.AppendBatch(context.Background(), batch); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		}
+		group.Wait()
+		cost.took += time.Since(began)
+		runtime.ReadMemStats(&after)
+		cost.allocated += after.TotalAlloc - before.TotalAlloc
+	}
+	const turn = 256 * callers // by then each producer has as many runs as the log keeps
+	send(&plain, turn, false)
+	send(&numbered, turn, true)
+	plain, numbered = callersCost{}, callersCost{}
+	b.ResetTimer()
+	for left := b.N; left > 0; left -= turn {
+		send(&plain, min(left, turn), false)
+		send(&numbered, min(left, turn), true)
+	}
+	b.ReportMetric(float64(numbered.took)/float64(b.N), "numbered-ns/op")
+	b.ReportMetric(float64(plain.took)/float64(b.N), "plain-ns/op")
+	b.ReportMetric(float64(numbered.took)/float64(plain.took), "x-time")
+	b.ReportMetric(float64(numbered.allocated)/float64(plain.allocated), "x-allocated")
+}
+
+// callersCost is what some appends of callers cost.
+type callersCost struct {
+	took      time.Duration
+	allocated uint64
 }

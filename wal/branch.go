@@ -46,7 +46,7 @@ func (o *opening) recordIdentity() error {
 	}
 	newest := l.segments.Newest()
 	err := newest.Update(func(tx *bolt.Tx) error {
-		return errors.Join(l.identity.Put(tx, l.dir), l.writeState(tx, newest.NotedWith(nil)))
+		return errors.Join(l.identity.Put(tx, l.dir), l.writeState(tx), l.putProducers(tx, newest.NotedWith(nil)))
 	})
 	if disk.NoSpace(err) { // nothing is appended then either; the next Open tries again
 		l.opts.Logger.Warn("identity of the log not recorded", "error", err)

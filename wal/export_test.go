@@ -125,3 +125,6 @@ func (l *Log) StreamsInMemory() (n int, dirty bool) {
 	defer l.streams.mu.RUnlock()
 	return len(l.streams.all), !l.streams.dirty.Empty()
 }
+
+// AwaitTruncation returns after a pass of the truncator that has not begun yet.
+func (l *Log) AwaitTruncation() { l.truncator.AwaitPass() }

@@ -70,13 +70,39 @@ func workload(dir string) int {
 			}
 		})
 	}
+	group.Go(func() {
+		for {
+			next := int(l.Next("fleet"))
+			key := fmt.Sprint("fleet", next%fleetSize)
+			if _, err := l.Append(context.Background(), fleetBatch(key, next)); err != nil {
+				fmt.Println("error", err)
+				os.Exit(1)
+			}
+			out.Lock()
+			fmt.Printf("%s %d\n", key, next)
+			out.Unlock()
+		}
+	})
 	group.Wait()
 	return 0
 }
 
+// fleetSize is the number of producers of the workload. A new segment gets their entries in several commits.
+const fleetSize = 200
+
+// fleetBatch is a batch of one of these producers. It is numbered by its offset.
+func fleetBatch(key string, n int) *wal.Batch {
+	b := killBatch(key, n, 1)
+	b.ProducerID, b.ProducerSequence, b.ProducerNext = key+strings.Repeat("p", 1000), uint64(n), uint64(n)+1
+	return b
+}
+
 func killBatch(key string, next, n int) *wal.Batch {
 	b := &wal.Batch{Stream: "stream" + key[len(key)-1:]}
-	if b.Stream > "stream2" {
+	switch {
+	case strings.HasPrefix(key, "fleet"):
+		b.Stream = "fleet"
+	case b.Stream > "stream2":
 		b.Stream = "shared"
 	}
 	for i := range n {
@@ -146,8 +172,10 @@ func TestKill_AckedEventsOutliveIt(t *testing.T) {
 		}
 	}
 	total := 0
-	for _, n := range acked {
-		total += n
+	for key, n := range acked {
+		if !strings.HasPrefix(key, "fleet") {
+			total += n
+		}
 	}
 	t.Logf("%d events acked in %d rounds", total, rounds)
 }
@@ -242,6 +270,17 @@ func checkKilled(t *testing.T, dir string, acked, most map[string]int) {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	for key, n := range acked {
+		if !strings.HasPrefix(key, "fleet") {
+			continue
+		}
+		if got, err := l.Append(bg, fleetBatch(key, n)); err != nil || !got.Duplicate {
+			t.Errorf("got %+v, %v for batch %d of %s, which was acked, want a duplicate", got, err, n, key)
+		}
+	}
+	fleet, err := place(l, "fleet", "d")
+	must(t, err)
+	settleAll(l, fleet, fleet.Stat().Pending)
 	for _, stream := range []string{"stream0", "stream1", "stream2", "shared"} {
 		p, err := place(l, stream, "d")
 		if err != nil {

@@ -92,6 +92,30 @@ func (m *imageTest) append(l *wal.Log) {
 	}
 }
 
+// A copy of a log may lack batches that a producer has sent to the original, and the producer may leave them out once: also
+// if the copy was opened before without a batch of it.
+func TestProducer_MayLeaveOutBatchesAfterSeveralOpenings(t *testing.T) {
+	o := wal.Options{Dir: t.TempDir()}
+	l := open(t, o)
+	for sequence := range uint64(3) {
+		_, err := numbered(l, "p", sequence+1, 1, 10)
+		must(t, err)
+	}
+	o.Dir = copyInstant(t, o.Dir)
+	must(t, l.Close())
+	for range 3 {
+		l = open(t, o)
+		must(t, l.Close())
+	}
+	l = open(t, o)
+	if got, err := numbered(l, "p", 9, 1, 10); err != nil || got.First != 4 {
+		t.Errorf("got %+v, %v after batches that the copy lacks, want offset 4", got, err)
+	}
+	if _, err := numbered(l, "p", 12, 1, 10); !errors.Is(err, wal.ErrSequence) {
+		t.Errorf("got %v for a second gap, want %v", err, wal.ErrSequence)
+	}
+}
+
 // A batch that was acked is recognized when it is sent again: in the running log, after it was closed, and in the image
 // that a kill at any step leaves, while segments roll, are truncated and are compacted.
 func TestProducer_ResendsAreRecognizedInEveryImage(t *testing.T) {

@@ -3,6 +3,7 @@ package wal
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 
 	bolt "go.etcd.io/bbolt"
@@ -32,7 +33,7 @@ func (l *Log) recover(ctx context.Context) (err error) {
 		Dir: l.dir, Files: &l.files, Logger: l.opts.Logger, Marked: marked,
 		SegmentSize: l.opts.SegmentSize, MaxSize: l.opts.MaxSize, LargestCommit: commit.LargestCommit,
 	}
-	if o.found, err = recovery.Scan(ctx, scan, loadedState{l}); err != nil {
+	if o.found, err = recovery.Scan(ctx, scan, &loadedState{log: l}); err != nil {
 		return err
 	}
 	if err := deadletter.CheckVersion(ctx, l.opts.Dir); err != nil {
@@ -44,6 +45,9 @@ func (l *Log) recover(ctx context.Context) (err error) {
 	o.addSegments()
 	o.finishState()
 	l.streams.countState()
+	if o.found.Incomplete {
+		l.committer.Producers().AcceptAny()
+	}
 	if o.found.Lost > 0 {
 		o.skipLost(uint64(o.found.Lost) / segment.LeastFrame * o.found.Missing())
 	}
@@ -79,18 +83,24 @@ func (o *opening) addSegments() {
 }
 
 // loadedState puts the entries of the newest segment's state into the log.
-type loadedState struct{ log *Log }
+type loadedState struct {
+	log *Log
+	seq uint64 // of the segment
+}
 
 // Reset implements recovery.State.
-func (l loadedState) Reset(base uint64) {
+func (l *loadedState) Reset(base uint64) {
 	l.log.identity.Clear()
 	clear(l.log.streams.all)
 	l.log.committer.Producers().Clear()
 	l.log.streams.base = base
 }
 
+// Begin implements recovery.State.
+func (l *loadedState) Begin(seq uint64) { l.seq = seq }
+
 // Load implements recovery.State.
-func (l loadedState) Load(kind byte, names []string, v []byte) error {
+func (l *loadedState) Load(kind byte, names []string, v []byte) error {
 	s := l.log.streams.get(names[0])
 	switch {
 	case kind == segment.StateStream:
@@ -106,14 +116,14 @@ func (l loadedState) Load(kind byte, names []string, v []byte) error {
 	case kind == segment.StateBranches:
 		return l.log.identity.LoadBranches(names[0], v)
 	case kind == segment.StateProducer && len(names) == 2:
-		return l.log.committer.Producers().Load(producer.Key{ID: names[1], Stream: names[0]}, v)
+		return l.log.committer.Producers().Load(l.seq, producer.Key{ID: names[1], Stream: names[0]}, v)
 	}
 	return nil // an entry of a later release
 }
 
 // Replay implements recovery.State.
-func (l loadedState) Replay(b *segment.Block, n *segment.Note) {
-	l.log.committer.Producers().Replay(b.Stream, n, b.Number, b.At())
+func (l *loadedState) Replay(b *segment.Block, n *segment.Note) {
+	l.log.committer.Producers().Replay(l.seq, b.Stream, n, b.Number, b.At())
 }
 
 // finishState adds the blocks that were stored after the state.
@@ -164,11 +174,14 @@ func (o *opening) skipLost(events uint64) {
 // resume makes the newest segment writable, or begins a new one, and counts lost events.
 func (o *opening) resume() error {
 	l := o.log
-	newest := roll.Found{Whole: o.found.Whole, Ready: o.found.Ready, Last: o.found.Last, Lost: o.found.Lost > 0}
-	begin := func(tx *bolt.Tx) error { return l.beginState(tx, 0) }
+	newest := roll.Found{Whole: o.found.Whole, Continued: o.found.Continued, Ready: o.found.Ready, Last: o.found.Last, Lost: o.found.Lost > 0}
+	begin := func(tx *bolt.Tx) error { return errors.Join(l.beginState(tx), l.putProducers(tx, 0)) }
 	if err := l.roller.Resume(newest, begin); err != nil {
 		return err
 	}
+	producers := l.committer.Producers()
+	producers.Opened(l.segments.Newest().Seq, !o.found.Whole)
+	l.capacity.Carry.Set(producers.Left())
 	if err := l.capacity.Allocate(l.segments.Newest(), 0, 0); err != nil && !disk.Shortage(err) {
 		return err
 	}

@@ -14,16 +14,21 @@ func (l *Log) putMeta(tx *bolt.Tx, seq uint64) error {
 	return segment.PutMeta(tx, l.identity.ID, seq, l.streams.base)
 }
 
-// beginState puts the log's state into an empty segment. noted is the number of the last block with notes of producers
-// that the transaction stores.
-func (l *Log) beginState(tx *bolt.Tx, noted uint64) error {
+// beginState puts the log's state into an empty segment, without the producers.
+func (l *Log) beginState(tx *bolt.Tx) error {
 	_, err := tx.CreateBucket(segment.BucketBlocks)
-	return errors.Join(err, l.identity.Put(tx, l.dir), l.writeState(tx, noted))
+	return errors.Join(err, l.identity.Put(tx, l.dir), l.writeState(tx))
 }
 
-// writeState fills the state bucket of a segment with the present state of the log. noted is the number of the segment's
-// last block with notes of producers.
-func (l *Log) writeState(tx *bolt.Tx, noted uint64) error {
+// putProducers puts all producers into the state bucket of a segment. noted is the number of the segment's last block with
+// notes of producers.
+func (l *Log) putProducers(tx *bolt.Tx, noted uint64) error {
+	state := segment.NewStateWriter(tx.Bucket(segment.BucketState), true, nil)
+	return l.committer.Producers().PutAll(&state, noted)
+}
+
+// writeState fills the state bucket of a segment with the present state of the log, without the producers.
+func (l *Log) writeState(tx *bolt.Tx) error {
 	bucket, err := tx.CreateBucketIfNotExists(segment.BucketState)
 	if err != nil {
 		return fmt.Errorf("create state: %w", err)
@@ -38,9 +43,6 @@ func (l *Log) writeState(tx *bolt.Tx, noted uint64) error {
 		if err := state.Put(segment.StateKey(segment.StateStream, s.name), segment.StreamState{Next: a.Events + 1, Bytes: a.Bytes}.Append(nil)); err != nil {
 			return fmt.Errorf("put stream: %w", err)
 		}
-	}
-	if err := l.committer.Producers().PutAll(&state, noted); err != nil {
-		return err
 	}
 	for _, p := range l.streams.cursors() {
 		p.mu.Lock()

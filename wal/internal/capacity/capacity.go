@@ -34,6 +34,8 @@ type Capacity struct {
 	// them. Their owners count them.
 	StateBytes, CursorBytes atomic.Int64
 
+	Carry Carry
+
 	copying   atomic.Int64              // the most bytes that the copy under way occupies
 	dead      atomic.Int64              // bytes that the file of dead letters may occupy
 	volume    atomic.Int64              // bytes that the log has and could have on its volume, at the last query
@@ -69,7 +71,9 @@ func (c *Capacity) CheckpointBytes() int64 {
 }
 
 // Reserve returns the number of bytes that stay allocated in the newest segment, beyond its used ones.
-func (c *Capacity) Reserve(s *liveset.Segment) int64 { return c.CheckpointBytes() + s.SealBytes() }
+func (c *Capacity) Reserve(s *liveset.Segment) int64 {
+	return c.CheckpointBytes() + s.SealBytes() + c.Carry.Bytes()
+}
 
 // Space returns the bytes that appends may take now, by MaxSize and by the volume's free bytes.
 func (c *Capacity) Space() int64 { return min(c.SpaceOfMax(), c.SpaceOnDisk()) }

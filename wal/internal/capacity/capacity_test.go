@@ -117,6 +117,11 @@ func TestCapacity_EveryOwnerOfBytesTakesThemFromAppends(t *testing.T) {
 		t.Fatal("no room for dead letters")
 	}
 	took("dead letters, beyond the bytes that are reserved for them", 2<<20-maxSize/16)
+	l.Carry.Set(1 << 20)
+	took("the part of the state that the newest segment lacks", l.Carry.Bytes())
+	if l.Carry.Bytes() < 1<<20 {
+		t.Errorf("got %d bytes for 1 MiB of the state", l.Carry.Bytes())
+	}
 }
 
 // Dead letters take free bytes only; fewer bytes are always granted.

@@ -59,11 +59,13 @@ func (c *Committer) commit(g *group) error {
 	// Collect the cursors that moved, if a checkpoint is due. Close should not leave a newest segment without a state,
 	// and in a full log the segment before it is unlinked only once it has one. So these commits begin the newest
 	// segment even without events.
-	g.begins = active.Preallocated() && (c.closed || g.checkpoint && c.o.Capacity.NotedFull())
+	full := g.checkpoint && c.o.Capacity.NotedFull()
+	g.begins = active.Preallocated() && (c.closed || full)
 	if g.checkpoint {
 		c.collectCursors(g)
 	}
 	c.collectDeletions(g, active)
+	g.carries(c.producers, active, full)
 
 	if g.stores() {
 		start := time.Now()
@@ -85,7 +87,7 @@ func (c *Committer) commit(g *group) error {
 		// Write the pages and the meta page, and sync them: segfile.File.Update.
 		err = active.Update(func(tx *bolt.Tx) error {
 			if active.Preallocated() {
-				if err := c.o.BeginState(tx, active.NotedWith(g.blocks)); err != nil {
+				if err := c.o.BeginState(tx); err != nil {
 					return err
 				}
 			}
@@ -123,6 +125,7 @@ func (c *Committer) prepare(g *group, active *liveset.Segment) error {
 	}
 	if active.Preallocated() {
 		c.producers.Trim(c.o.Capacity.MostRuns())
+		c.producers.Begin(active.Seq)
 	}
 	if g.need > 0 {
 		if err := c.o.Capacity.Allocate(active, g.need, segfile.SealAhead); err != nil {
@@ -143,6 +146,7 @@ func (c *Committer) prepare(g *group, active *liveset.Segment) error {
 	if active.Preallocated() {
 		least += c.o.Capacity.BytesToBegin()
 	}
+	least += c.o.Capacity.Carry.Bytes()
 	active.LimitTo(size, least)
 	return nil
 }
@@ -154,7 +158,15 @@ func (c *Committer) publish(g *group, active *liveset.Segment, took time.Duratio
 		c.o.Truncator.Began(active.Seq)
 	}
 	c.producers.Stored(g.producers)
+	carried := active.Continued() && !g.continued
+	c.o.Capacity.Carry.Set(c.producers.Left())
 	c.show(g, active, index)
+	switch {
+	case g.continued: // the next commit carries on
+		c.checkpoint.within(0)
+	case carried: // the segment before may be unlinked
+		c.o.Truncator.Checkpointed()
+	}
 	for i := range g.cursors {
 		g.cursors[i].Committed()
 	}
@@ -171,7 +183,7 @@ func (c *Committer) publish(g *group, active *liveset.Segment, took time.Duratio
 
 // show publishes the group's events to readers.
 func (c *Committer) show(g *group, active *liveset.Segment, index *segment.BlockIndex) {
-	c.o.Segments.Publish(active, func(to liveset.Spans) {
+	c.o.Segments.Publish(active, g.continued, func(to liveset.Spans) {
 		for _, p := range g.parts {
 			sp := index.Span(p.name)
 			to.Put(p.name, sp)

@@ -86,7 +86,7 @@ func newLog(t *testing.T) *log {
 		Dir: dir, MaxSize: 64 << 20, LeastSize: 1 << 20, SegmentSize: 1 << 20, LargestCommit: commit.LargestCommit,
 		Segments: l.set, Logger: logger, Clock: time.Now,
 	})
-	begin := func(tx *bolt.Tx, _ uint64) error {
+	begin := func(tx *bolt.Tx) error {
 		_, err := tx.CreateBucket(segment.BucketBlocks)
 		_, err2 := tx.CreateBucketIfNotExists(segment.BucketState)
 		return errors.Join(err, err2)
@@ -120,7 +120,7 @@ func newLog(t *testing.T) *log {
 			return nil
 		},
 	})
-	first, err := roller.Create(1, func(tx *bolt.Tx) error { return begin(tx, 0) })
+	first, err := roller.Create(1, begin)
 	if err != nil {
 		t.Fatal(err)
 	}

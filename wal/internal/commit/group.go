@@ -2,6 +2,7 @@ package commit
 
 import (
 	"fmt"
+	"math"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -27,6 +28,8 @@ type group struct {
 	successor *liveset.Segment // of the segment that the group seals; nil: it seals none
 
 	producers producer.Changes // the producers that the group changes
+	carry     int64            // about how many bytes of the producers' entries to carry over; 0: none
+	continued bool             // the segment lacks some of them after the commit
 
 	checkpoint bool
 	syncs      []syncCall
@@ -36,7 +39,28 @@ type group struct {
 
 // stores reports whether the group changes anything on the disk.
 func (g *group) stores() bool {
-	return len(g.parts)+len(g.cursors)+len(g.deletions.producers)+len(g.producers) > 0 || g.begins
+	return len(g.parts)+len(g.cursors)+len(g.deletions.producers)+len(g.producers) > 0 || g.begins || g.carry > 0
+}
+
+// carryStep is about the most bytes of the producers' entries that a commit carries over into a new segment, unless its
+// events take twice as many.
+const carryStep = 64 << 10
+
+// carries sets the bytes of entries to carry over. The segment is not sealed before it has all entries. Commits of many
+// events carry half as many bytes, so that it does not outgrow twice the entries meanwhile. A segment without events calculates
+// its whole digest in each commit, so there are few of them. all: a full log needs the segment before this one unlinked.
+func (g *group) carries(ps *producer.Set, seg *liveset.Segment, all bool) {
+	switch {
+	case !seg.Preallocated() && !seg.Continued() || !g.stores() && !seg.Continued():
+	case all:
+		g.carry = math.MaxInt64
+	case seg.Preallocated():
+		g.carry = carryStep
+	case seg.Empty():
+		g.carry = max(carryStep, ps.Left()/16)
+	default:
+		g.carry = max(carryStep, int64(g.length()/2))
+	}
 }
 
 func (g *group) add(t *Ticket, a Appended) {
@@ -105,7 +129,7 @@ func (g *group) write(c *Committer, tx *bolt.Tx, seg *liveset.Segment) error {
 		return err
 	}
 	state := seg.State(tx)
-	if err := c.producers.Put(g.producers, &state, seg.NotedWith(g.blocks)); err != nil {
+	if err := g.writeProducers(c.producers, seg, &state); err != nil {
 		return err
 	}
 	for _, step := range g.cursors {
@@ -114,6 +138,20 @@ func (g *group) write(c *Committer, tx *bolt.Tx, seg *liveset.Segment) error {
 		}
 	}
 	return c.producers.Delete(g.deletions.producers, &state)
+}
+
+// writeProducers puts the entries of the new producers into tx, and those of known ones that the segment lacks.
+func (g *group) writeProducers(ps *producer.Set, seg *liveset.Segment, state *segment.StateWriter) error {
+	noted := seg.NotedWith(g.blocks)
+	if err := ps.Put(g.producers, state, noted); err != nil || g.carry == 0 {
+		return err
+	}
+	state.FillPages()
+	done, err := ps.Carry(state, g.carry, noted)
+	if g.continued = !done; err != nil || g.continued == seg.Continued() {
+		return err
+	}
+	return state.PutContinued(g.continued)
 }
 
 // respond returns the outcome to all callers that wait for the group.

@@ -34,10 +34,8 @@ type Options struct {
 	Closing      <-chan struct{}            // closed when the log closes
 	Failed       func() error               // why the log has failed; nil: it has not
 	Fail         func(error)                // makes the log fail
-	// BeginState writes the present state into an empty segment. noted is the number of the last block with notes of
-	// producers that the transaction stores.
-	BeginState func(tx *bolt.Tx, noted uint64) error
-	DropOldest func() // called when an append waits because the log is full
+	BeginState   func(tx *bolt.Tx) error    // writes the present state into an empty segment, without the producers
+	DropOldest   func()                     // called when an append waits because the log is full
 
 	Committed                 func(Info)   // called after every commit that held events; nil: none
 	BeforeCommit, AfterCommit func() error // make a commit fail: before it happened, and after it happened

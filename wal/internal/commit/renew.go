@@ -7,7 +7,8 @@ import (
 )
 
 // renew frees at least need bytes if it can. If no destination needs the events of the newest segment, renew seals it
-// however short it is, begins the next one, and returns once the old one is unlinked.
+// however short it is, begins the next one, and returns once the old one is unlinked. A segment that lacks a part of the
+// state is not sealed.
 //
 // Otherwise a full log would stay full after all events are settled: its one segment takes no more events, is sealed
 // only by the append that fills it, and is not unlinked before it is sealed.
@@ -16,7 +17,7 @@ func (c *Committer) renew(need int64) bool {
 		return false
 	}
 	if active := c.o.Segments.Newest(); !active.Preallocated() {
-		if !c.spent(active, need) {
+		if active.Continued() || !c.spent(active, need) {
 			return false
 		}
 		if !c.o.Roller.Renew(active) {

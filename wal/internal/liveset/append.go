@@ -3,11 +3,11 @@ package liveset
 import "github.com/standpipe/standpipe/wal/internal/segment"
 
 // Publish makes a commit visible: the newest segment has a state by now, and show puts the new spans of the streams into
-// it. No reader sees one span without the others.
-func (set *Set) Publish(newest *Segment, show func(to Spans)) {
+// it, see Continued. No reader sees one span without the others.
+func (set *Set) Publish(newest *Segment, continued bool, show func(to Spans)) {
 	set.mu.Lock()
 	defer set.mu.Unlock()
-	newest.preallocated = false
+	newest.preallocated, newest.continued = false, continued
 	show(Spans{set, newest})
 }
 

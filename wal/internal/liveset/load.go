@@ -33,11 +33,12 @@ func (set *Set) Begin(seg *Segment) {
 	set.all = append(set.all, seg)
 }
 
-// Unseal makes the segment that Load has added last the newest, and returns it.
-func (set *Set) Unseal() *Segment {
+// Unseal makes the segment that Load has added last the newest, and returns it. See Segment.Continued.
+func (set *Set) Unseal(continued bool) *Segment {
 	set.mu.Lock()
 	defer set.mu.Unlock()
 	seg := set.all[len(set.all)-1]
+	seg.continued = continued
 	set.sealed -= seg.size
 	return seg
 }

@@ -11,6 +11,7 @@ type Segment struct {
 
 	// Guarded by Set.mu once the segment is part of a set.
 	preallocated bool  // it has no state yet: the first transaction writes it
+	continued    bool  // it lacks entries of producers that the segment before it has
 	size         int64 // bytes on the disk once it is sealed, or while it is the next segment
 	spans        map[string]segment.Span
 	bad          map[string][]segment.Run // the unreadable parts of each stream
@@ -25,6 +26,10 @@ func NewSegment(file *segfile.File) *Segment {
 // Preallocated reports whether the segment has no state yet: its first transaction writes it. The leader of the commits
 // may call it for the newest segment, others for a segment that is in no set.
 func (s *Segment) Preallocated() bool { return s.preallocated }
+
+// Continued reports whether the segment lacks entries of producers that the segment before it has. The same goroutines as
+// for Preallocated may call it.
+func (s *Segment) Continued() bool { return s.continued }
 
 // Part is the part of a stream that one segment holds.
 type Part struct {

@@ -148,12 +148,15 @@ func (set *Set) Settled(needs func(stream string, run segment.Run) bool) bool {
 }
 
 // Sealed returns the segments before the newest. Before the newest has begun, the segment before it is left out: it has
-// the log's state.
+// the log's state. So is the one before a segment that lacks a part of the state.
 func (set *Set) Sealed() []Sealed {
 	set.mu.RLock()
 	defer set.mu.RUnlock()
 	last := len(set.all) - 1
 	if set.all[last].preallocated {
+		last--
+	}
+	if last > 0 && set.all[last].continued {
 		last--
 	}
 	sealed := make([]Sealed, 0, max(last, 0))

@@ -191,7 +191,7 @@ func TestUse_CountsEverySegmentOnce(t *testing.T) {
 	if got := len(set.Sealed()); got != 1 {
 		t.Errorf("got %d sealed segments before the newest has begun, want 1", got)
 	}
-	set.Publish(next, func(to liveset.Spans) { to.Put("new", span(1, 3)) })
+	set.Publish(next, false, func(to liveset.Spans) { to.Put("new", span(1, 3)) })
 	if seg, sp := set.Find("new", 0); seg != next || sp != span(1, 3) || next.Preallocated() || len(set.Sealed()) != 2 {
 		t.Errorf("got %v after the first commit of the newest", sp)
 	}

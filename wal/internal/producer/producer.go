@@ -43,6 +43,8 @@ const MaxRuns = 256
 // producer is a producer that numbers its batches.
 type producer struct {
 	segment.ProducerState
+	key      Key
+	home     uint64    // the last segment that has the whole entry
 	lastSent time.Time // the time of its last batch, by the monotonic clock; zero: none since the log was opened
 	runs     int       // bytes of the encoded Runs
 	end      uint64    // no run has a sequence from here on

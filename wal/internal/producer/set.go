@@ -25,6 +25,7 @@ const (
 // Set holds the producers that number their batches.
 type Set struct {
 	all     map[Key]*producer
+	order   []*producer   // all, by their keys
 	bytes   int64         // that they take of the state
 	state   *atomic.Int64 // the bytes of the log's state, with these
 	idle    time.Duration
@@ -32,13 +33,18 @@ type Set struct {
 	opened  time.Time // when the log was opened
 	checked time.Time // when idle producers were last looked for
 	spare   Changes   // an empty list with memory
+
+	segment uint64      // the number of the newest segment
+	carried int64       // bytes of the entries that it has
+	next    Key         // Carry continues here
+	step    []*producer // that the commit under way carries over
 }
 
 // NewSet returns an empty set. It adds the bytes of its entries to state. A producer that sends nothing for idle is
 // evicted.
 func NewSet(state *atomic.Int64, idle time.Duration, logger hclog.Logger) *Set {
 	now := time.Now()
-	return &Set{all: make(map[Key]*producer), state: state, idle: idle, logger: logger, opened: now, checked: now}
+	return &Set{all: make(map[Key]*producer), state: state, segment: 1, idle: idle, logger: logger, opened: now, checked: now}
 }
 
 // Len returns the number of producers.
@@ -75,7 +81,6 @@ type Changes []change
 
 // change is a producer that a commit changes, as it was before.
 type change struct {
-	key    Key // its strings belong to the producer's batch
 	p      *producer
 	isNew  bool
 	before producer
@@ -83,11 +88,11 @@ type change struct {
 }
 
 // note adds the producer to the changes, unless it is one of them.
-func (c *Changes) note(key Key, p *producer, isNew bool) {
+func (c *Changes) note(p *producer, isNew bool) {
 	if p.changed {
 		return
 	}
-	entry := change{key: key, p: p, isNew: isNew, before: *p}
+	entry := change{p: p, isNew: isNew, before: *p}
 	if k := len(p.Runs); k > 0 {
 		entry.last = p.Runs[k-1]
 	}
@@ -103,10 +108,10 @@ func (s *Set) Store(changes *Changes, b *Batch, first uint64, now time.Time, mos
 	}
 	p, known := s.all[b.Producer]
 	if !known {
-		p = &producer{}
-		s.all[Key{strings.Clone(b.Producer.ID), strings.Clone(b.Producer.Stream)}] = p
+		p = &producer{key: Key{strings.Clone(b.Producer.ID), strings.Clone(b.Producer.Stream)}}
+		s.add(p)
 	}
-	changes.note(b.Producer, p, !known)
+	changes.note(p, !known)
 	if p.MayLeap && !b.Leaps && p.Next > 0 && b.Sequence > p.Next { // a producer that leaps leaves sequences out anyway
 		s.logger.Warn("producer events missing from this copy of the log", "stream", b.Producer.Stream, "producer", b.Producer.ID,
 			"first_sequence", p.Next, "events", b.Sequence-p.Next)
@@ -118,14 +123,18 @@ func (s *Set) Store(changes *Changes, b *Batch, first uint64, now time.Time, mos
 	p.store(b, first, now)
 	p.lastSent = time.Now()
 	p.keepRuns(most)
-	s.resize(b.Producer, p)
+	s.resize(p)
 }
 
-// Stored ends the changes of a commit that has succeeded.
+// Stored ends the changes and the Carry of a commit that has succeeded.
 func (s *Set) Stored(changes Changes) {
 	for i := range changes {
-		changes[i].p.changed = false
+		c := &changes[i]
+		if c.p.changed = false; c.isNew {
+			s.settle(c.p)
+		}
 	}
+	s.endCarry(true)
 	s.end(changes)
 }
 
@@ -135,20 +144,22 @@ func (s *Set) end(changes Changes) {
 	s.spare = changes[:0]
 }
 
-// Undo restores the producers that a failed commit changed.
+// Undo restores the producers that a failed commit changed, and ends its Carry.
 func (s *Set) Undo(changes Changes) {
+	s.endCarry(false)
 	for i := range changes {
 		c := &changes[i]
-		s.addBytes(c.before.bytes - c.p.bytes)
 		if c.isNew {
-			delete(s.all, c.key)
+			s.remove(c.p)
 			continue
 		}
+		s.addBytes(c.p, c.before.bytes-c.p.bytes)
 		*c.p = c.before
 		if k := len(c.p.Runs); k > 0 {
 			c.p.Runs[k-1] = c.last
 		}
 	}
+	s.reorder()
 	s.end(changes)
 }
 
@@ -160,18 +171,18 @@ func (s *Set) Put(changes Changes, state *segment.StateWriter, through uint64) e
 		if !c.isNew {
 			continue
 		}
-		if err := put(c.key, c.p, state, through); err != nil {
+		if err := put(c.p.key, c.p, state, through); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// PutAll writes the entries of all producers: a new segment begins with them. through is the number of the last block
-// with notes in the segment.
+// PutAll writes the entries of all producers when the log is opened. through is the number of the last block with notes in
+// the segment.
 func (s *Set) PutAll(state *segment.StateWriter, through uint64) error {
-	for key, p := range s.all {
-		if err := put(key, p, state, through); err != nil {
+	for _, p := range s.order {
+		if err := put(p.key, p, state, through); err != nil {
 			return err
 		}
 	}
@@ -199,27 +210,34 @@ func (s *Set) Delete(keys []Key, state *segment.StateWriter) error {
 	return nil
 }
 
-// Load adds a producer with its entry of the state. Trim counts its bytes.
-func (s *Set) Load(key Key, entry []byte) error {
-	p := new(producer)
-	s.all[key] = p
+// Load adds a producer with its entry of a segment's state, or replaces it. Count counts its bytes.
+func (s *Set) Load(seq uint64, key Key, entry []byte) error {
+	p := s.all[key]
+	if p == nil {
+		p = &producer{key: key}
+		s.add(p)
+	}
+	*p = producer{key: key, home: seq}
 	err := p.Decode(entry)
 	p.measure()
 	return err
 }
 
-// Replay stores the batch of a note again, after Load. The note is in the block with that number and time. A producer
-// without an entry was evicted after the commit of the block.
-func (s *Set) Replay(stream string, n *segment.Note, block uint64, at time.Time) {
+// Replay stores the batch of a note again, after Load for the segment. The note is in the block with that number and
+// time. A producer without an entry was evicted after the commit of the block.
+func (s *Set) Replay(seq uint64, stream string, n *segment.Note, block uint64, at time.Time) {
 	p := s.all[Key{n.Producer, stream}]
-	if p == nil || block <= p.Through {
+	if p == nil || p.home == seq && block <= p.Through {
 		return
 	}
 	p.store(&Batch{Sequence: n.Sequence, Next: n.Next, Events: n.Events}, n.Offset, at)
 }
 
 // Clear undoes Load.
-func (s *Set) Clear() { clear(s.all) }
+func (s *Set) Clear() {
+	clear(s.all)
+	s.order = nil
+}
 
 // AcceptAny lets each producer continue with any sequence: its last batches may be lost.
 func (s *Set) AcceptAny() {
@@ -239,27 +257,35 @@ func (s *Set) AcceptLeaps() {
 // Trim drops runs until all producers take at most mostBytes of the state. They may take more after MaxSize was
 // lowered, or in a log of an older release.
 func (s *Set) Trim(mostBytes int64) {
-	for key, p := range s.all {
-		s.resize(key, p)
-	}
 	for most := MaxRuns / 2; most > 0 && s.bytes > mostBytes; most /= 2 {
-		for key, p := range s.all {
+		for _, p := range s.order {
 			p.keepRuns(most)
-			s.resize(key, p)
+			s.resize(p)
 		}
 	}
 }
 
+// Count counts the bytes of all producers after Load and Replay.
+func (s *Set) Count() {
+	for _, p := range s.order {
+		s.resize(p)
+	}
+}
+
 // resize updates the size of the producer's part of the state.
-func (s *Set) resize(key Key, p *producer) {
-	bytes := entryBytes(key, p.Length(p.runs))
-	s.addBytes(bytes - p.bytes)
+func (s *Set) resize(p *producer) {
+	bytes := entryBytes(p.key, p.Length(p.runs))
+	s.addBytes(p, bytes-p.bytes)
 	p.bytes = bytes
 }
 
-func (s *Set) addBytes(n int64) {
+// addBytes counts bytes that the producer's entry grows by.
+func (s *Set) addBytes(p *producer, n int64) {
 	s.bytes += n
 	s.state.Add(n)
+	if p.home == s.segment {
+		s.carried += n
+	}
 }
 
 // EvictionDue reports whether Evict should search for idle producers: there are too many, or the last search was a
@@ -294,6 +320,7 @@ func (s *Set) Evict(wall time.Time, even bool) (keys []Key, bytes int64) {
 		s.logger.Warn("too many producers: the longest-silent are evicted; a batch they resend is stored again",
 			"producers", len(longest), "remembered", Max)
 	}
+	s.reorder()
 	return keys, bytes
 }
 
@@ -306,8 +333,8 @@ func (s *Set) byLastSent() []Key {
 }
 
 func (s *Set) evict(key Key) (bytes int64) {
-	bytes = s.all[key].bytes
-	s.addBytes(-bytes)
-	delete(s.all, key)
+	p := s.all[key]
+	bytes = p.bytes
+	s.remove(p)
 	return bytes
 }

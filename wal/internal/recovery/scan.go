@@ -31,6 +31,8 @@ type Options struct {
 type State interface {
 	// Reset drops all entries. The entries that follow are of a segment in which new streams begin after base.
 	Reset(base uint64)
+	// Begin is called before the entries of a segment's state and its numbered batches.
+	Begin(seq uint64)
 	// Load adds an entry. names has at least one name. Kinds of a later release are no error.
 	Load(kind byte, names []string, value []byte) error
 	// Replay takes a numbered batch that the segment has, after all its entries, in the order of the commits.
@@ -54,7 +56,11 @@ type Result struct {
 	Whole bool          // the newest segment may take appends
 	Ready *segfile.File // made ready to follow the newest, and has not begun; nil: none is
 	Last  uint64        // the highest number of any segment, past or present
-	Lost  int64         // the most bytes of stored blocks that newer segments, or the end of the newest, may have lost
+	// Continued: the newest segment lacks entries of producers that the segment before it has. Incomplete: those could not
+	// be read.
+	Continued, Incomplete bool
+
+	Lost int64 // the most bytes of stored blocks that newer segments, or the end of the newest, may have lost
 
 	damaged []damagedSegment
 }
@@ -171,7 +177,7 @@ func (s *scan) load(ctx context.Context, seq uint64) error {
 		return nil
 	}
 	if newest {
-		s.Whole = false // its meta bucket may have been good
+		s.Whole, s.Continued = false, false // its meta bucket may have been good
 		s.lose(disk.Length(seg.Path))
 		s.resetState(0)
 	}
@@ -216,10 +222,12 @@ func (s *scan) readNewest(seg *Segment) error {
 			s.Lost = min(s.o.LargestCommit, s.o.MaxSize)
 		}
 		s.resetState(m.Base)
-		if err := s.loadState(r, seg); err != nil {
-			return err
+		if s.Continued = segment.Continued(r); s.Continued {
+			if err := s.loadBefore(seg.Seq); err != nil {
+				return err
+			}
 		}
-		return seg.EachNote(r, s.state.Replay)
+		return s.loadState(r, seg, func(byte) bool { return true })
 	})
 	if err != nil {
 		return err
@@ -233,22 +241,52 @@ func (s *scan) readNewest(seg *Segment) error {
 	return err
 }
 
-// loadState reads the newest segment's state.
-func (s *scan) loadState(r segment.Reader, seg *Segment) error {
+// loadBefore loads the producers of the segment before seq, which has all of them.
+func (s *scan) loadBefore(seq uint64) error {
+	seg := Segment{File: s.file(seq - 1)}
+	err := s.loadProducers(&seg)
+	err = errors.Join(err, seg.Close())
+	if segment.Damaged(err) || errors.Is(err, os.ErrNotExist) {
+		s.Incomplete = true
+		s.o.Logger.Error("producers of a damaged segment unknown; each may continue with any sequence", "segment", seg.Path, "error", err)
+		return nil
+	}
+	return err
+}
+
+// loadProducers loads the producers of a segment.
+func (s *scan) loadProducers(seg *Segment) error {
+	if _, _, err := seg.Check(); err != nil {
+		return err
+	}
+	return seg.View(func(r segment.Reader) error {
+		if err := s.olderMeta(seg, r); err != nil {
+			return err
+		}
+		return s.loadState(r, seg, func(kind byte) bool { return kind == segment.StateProducer })
+	})
+}
+
+// loadState reads the entries of a segment's state that are of the wanted kinds, and then its notes of producers.
+func (s *scan) loadState(r segment.Reader, seg *Segment, wanted func(kind byte) bool) error {
+	s.state.Begin(seg.Seq)
 	state := r.Bucket(segment.BucketState)
 	if state == nil {
 		return &segment.CorruptError{File: seg.Path, Reason: "the state is missing"}
 	}
 	for k, stored := state.Next(); k != nil; k, stored = state.Next() {
+		if len(k) > 0 && !wanted(k[0]) {
+			continue
+		}
 		v, err := segment.StateValue(k, stored, seg.Summed())
-		if err == nil {
+		if err == nil && (len(k) == 0 || k[0] != segment.StateContinued) {
 			err = s.loadEntry(k, v)
 		}
 		if err != nil {
 			return segment.InFile(seg.Path, err)
 		}
 	}
-	return nil
+	return seg.EachNote(r, s.state.Replay)
 }
 
 func (s *scan) loadEntry(k, v []byte) error {
@@ -259,13 +297,18 @@ func (s *scan) loadEntry(k, v []byte) error {
 	return s.state.Load(kind, names, v)
 }
 
+// olderMeta checks that the file is the segment of its name, of the same log as the newest.
+func (s *scan) olderMeta(seg *Segment, r segment.Reader) error {
+	m, err := seg.meta(r)
+	if err == nil && m.Log != s.ID {
+		err = &segment.CorruptError{File: seg.Path, Reason: "it belongs to another log"}
+	}
+	return err
+}
+
 // readOlder checks that the segment is an older one of the same log, and reads its spans.
 func (s *scan) readOlder(seg *Segment) error {
-	var m segment.Meta
-	err := seg.View(func(r segment.Reader) (err error) {
-		m, err = seg.meta(r)
-		return err
-	})
+	err := seg.View(func(r segment.Reader) error { return s.olderMeta(seg, r) })
 	if err == nil {
 		err = seg.KnownBlocks()
 	}
@@ -274,9 +317,6 @@ func (s *scan) readOlder(seg *Segment) error {
 	}
 	if err != nil {
 		return err
-	}
-	if m.Log != s.ID {
-		return &segment.CorruptError{File: seg.Path, Reason: "it belongs to another log"}
 	}
 	for name, sp := range seg.Spans {
 		if low, ok := s.lowest[name]; ok && sp.Next > low {

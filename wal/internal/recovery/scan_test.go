@@ -110,6 +110,8 @@ func (s *state) Load(kind byte, names []string, value []byte) error {
 	return nil
 }
 
+func (s *state) Begin(uint64) {}
+
 func (s *state) Replay(*segment.Block, *segment.Note) {}
 
 func seqsOf(found *recovery.Result) (seqs []uint64) {

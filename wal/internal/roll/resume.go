@@ -18,6 +18,8 @@ type Found struct {
 	Ready *segfile.File // the segment that was made ready to follow it; nil: there is none
 	Last  uint64        // the number of the newest segment, whether it can be read or not
 	Lost  bool          // events may be lost with it
+
+	Continued bool // the newest segment lacks a part of the state, see liveset.Segment
 }
 
 // Resume makes the newest segment writable if it is whole, or begins another. begin writes the state of the log into an
@@ -29,7 +31,7 @@ func (r *Roller) Resume(f Found, begin func(tx *bolt.Tx) error) error {
 				return fmt.Errorf("remove the segment that was made ready: %w", err)
 			}
 		}
-		if err := r.o.Segments.Unseal().OpenWritable(r.o.SegmentSize); err != nil {
+		if err := r.o.Segments.Unseal(f.Continued).OpenWritable(r.o.SegmentSize); err != nil {
 			return fmt.Errorf("open newest segment: %w", err)
 		}
 		return nil

@@ -56,7 +56,8 @@ type nextSegment struct {
 
 // Successor returns the segment that follows the newest, if the newest is full with used bytes; otherwise nil. The next
 // segment is requested once the newest has begun and is half full, or the volume is short. During a shortage Successor
-// returns nil, and the newest segment grows. It also grows while there are too few bytes for the segment after the next.
+// returns nil, and the newest segment grows. It also grows while there are too few bytes for the segment after the next,
+// and while it lacks a part of the state.
 func (r *Roller) Successor(active *liveset.Segment, used int64) (*liveset.Segment, error) {
 	full := r.o.Capacity.FullSegment()
 	if active.Preallocated() || used < full/2 && !r.o.Capacity.Short() {
@@ -68,7 +69,7 @@ func (r *Roller) Successor(active *liveset.Segment, used int64) (*liveset.Segmen
 		}
 		r.requested = r.preallocate(active.Seq + 1)
 	}
-	if used < full || used+active.SealBytes()+r.o.Capacity.CheckpointBytes()+r.o.Capacity.BytesToBegin() > r.o.Capacity.Limit() {
+	if used < full || active.Continued() || used+active.SealBytes()+r.o.Capacity.CheckpointBytes()+r.o.Capacity.BytesToBegin() > r.o.Capacity.Limit() {
 		return nil, nil
 	}
 	seg, err := r.awaitNext(r.o.Capacity.CheckpointBytes() + segfile.SealPages)

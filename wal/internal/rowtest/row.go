@@ -72,7 +72,7 @@ func (l *Row) Append(events []segment.Event) {
 		l.t.Fatal(err)
 	}
 	index := newest.Stored(blocks, end)
-	l.Set.Publish(newest, func(to liveset.Spans) { to.Put("s", index.Span("s")) })
+	l.Set.Publish(newest, false, func(to liveset.Spans) { to.Put("s", index.Span("s")) })
 	for i := range events {
 		e := events[i]
 		e.Offset, e.Lane = uint64(len(l.Events))+1, segment.LaneOf(e.Key)

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -114,10 +115,36 @@ func SplitStateKey(k []byte) (kind byte, texts []string, ok bool) {
 	return k[0], texts, !d.Bad
 }
 
+// continuedKey is the key of the mark of a continued state.
+var continuedKey = StateKey(StateContinued, "producers")
+
+// PutContinued marks the state as continued, or removes the mark: while a new segment lacks entries of producers, the
+// entries and notes of producers in the segment before it count too, before those of the new one.
+func (w *StateWriter) PutContinued(continued bool) error {
+	if continued {
+		return w.Put(continuedKey, nil)
+	}
+	return w.Delete(continuedKey)
+}
+
+// FillPages fills the pages of the state, for entries that are put in the order of their keys.
+func (w *StateWriter) FillPages() { w.bucket.FillPercent = 1 }
+
+// Continued reports whether the segment's state has the mark of PutContinued.
+func Continued(r Reader) bool {
+	state := r.Bucket(BucketState)
+	if state == nil {
+		return false
+	}
+	k, _ := state.Seek(continuedKey)
+	return bytes.Equal(k, continuedKey)
+}
+
 // Kinds of state.
 const (
-	StateStream   = 's' // StreamState
-	StateCursor   = 'd' // CursorState
-	StateProducer = 'p' // ProducerState
-	StateBranches = 'b' // AppendBranches
+	StateStream    = 's' // StreamState
+	StateCursor    = 'd' // CursorState
+	StateProducer  = 'p' // ProducerState
+	StateBranches  = 'b' // AppendBranches
+	StateContinued = 'c' // a mark, see StateWriter.PutContinued
 )
