@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/bounds"
 	"github.com/standpipe/standpipe/wal/internal/commit"
@@ -42,6 +43,7 @@ type Cursor struct {
 	inState bool               // it is part of the log's state: see streamTable.countLocked
 	pages   int64              // bytes that it takes of the state
 	drops   bounds.LoggedDrops // owned by upkeep
+	oldest  eventTime          // of the event at the checkpoint of the last Stat
 }
 
 // Name returns the destination's name.
@@ -181,13 +183,35 @@ type CursorStat = cursor.Stat
 // Stat returns the present ledger and the pending events.
 func (p *Cursor) Stat() CursorStat {
 	p.mu.Lock()
-	st := p.at.Stat()
+	st, oldest := p.at.Stat(), p.oldest
 	p.mu.Unlock()
 	st.Grow(p.stream.appended()) // read after the ledger: settled events were appended before
 	if st.Pending.Events > 0 {
-		if b, ok := p.log.segments.BlockAt(p.stream.name, st.Checkpoint); ok {
-			st.OldestPending, _ = p.log.times.Time(b.At())
+		if oldest.offset != st.Checkpoint {
+			oldest = p.readOldest(st.Checkpoint)
+		}
+		if oldest.offset > 0 {
+			st.OldestPending, _ = p.log.times.Time(oldest.at)
 		}
 	}
 	return st
+}
+
+// eventTime is the time of the block that has an event.
+type eventTime struct {
+	offset uint64    // of the event; 0: none
+	at     time.Time // as stored: the clock may have been set since
+}
+
+// readOldest reads the time of the oldest pending event from its block, and keeps it for the next Stat: a status reads a block
+// for each cursor that has moved, not for each cursor.
+func (p *Cursor) readOldest(checkpoint uint64) eventTime {
+	b, ok := p.log.segments.BlockAt(p.stream.name, checkpoint)
+	if !ok {
+		return eventTime{}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.oldest = eventTime{checkpoint, b.At()}
+	return p.oldest
 }
