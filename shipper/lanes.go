@@ -25,12 +25,13 @@ type lanes struct {
 	memory int                     // the limit
 	held   int                     // bytes of all queues
 	next   func() uint64           // the log's next offset
+	step   map[uint8]wal.Progress  // of the last settlement; kept for its memory
 
 	heldBacklog int // bytes of the queues before a gap (catchup.go)
 }
 
 func newLanes(start [wal.Lanes]wal.Progress, whole bool, memory int, next func() uint64) *lanes {
-	s := &lanes{whole: whole, start: start, memory: memory, next: next}
+	s := &lanes{whole: whole, start: start, memory: memory, next: next, step: make(map[uint8]wal.Progress)}
 	if whole {
 		l := &lane{set: wal.AllLanes, progress: start[0]}
 		for _, p := range start[1:] {
@@ -178,7 +179,8 @@ func (s *lanes) settlement(add wal.Ledger) wal.Settlement {
 			continue
 		}
 		if step.Lanes == nil {
-			step.Lanes = make(map[uint8]wal.Progress)
+			clear(s.step)
+			step.Lanes = s.step
 		}
 		l.published = progress
 		for id := range uint8(wal.Lanes) {

@@ -43,7 +43,7 @@ type Cursor interface {
 
 	// Settle applies one step: the new progress of lanes, and the events that end with it, which leave the ledger's
 	// pending in the same step. It changes memory and returns at once; the log writes all of a step, or nothing, later.
-	// Steps reach the disk in the order of the calls. An error means that the step's counts contradict the ledger: a
+	// Steps reach the disk in the order of the calls. It may change step.Lanes, and does not keep them. An error means that the step's counts contradict the ledger: a
 	// fault of the caller.
 	Settle(step wal.Settlement) error
 

@@ -23,7 +23,7 @@ const (
 )
 
 // Settlement is a step of a destination: the new progress of the lanes that moved, and an addition to the ledger. It
-// takes effect as a whole, also on disk.
+// takes effect as a whole, also on disk. Settle changes its Lanes and does not keep them.
 type Settlement = cursor.Settlement
 
 // Cursor is one destination's position in one stream: the progress of each lane, and the ledger. Settle changes it in

@@ -260,3 +260,22 @@ func TestAwait_OfAllEvents(t *testing.T) {
 		t.Error("a lost event does not count as lost")
 	}
 }
+
+// A shipper settles all lanes after each batch, and each of many streams has a shipper.
+func TestMoved_AllocatesNothing(t *testing.T) {
+	p, steps, next := cursor.New(cursor.Stream{Next: 1}, nil, segment.Count{}), make(map[uint8]segment.Progress), uint64(1)
+	got := testing.AllocsPerRun(100, func() {
+		clear(steps)
+		next++
+		for lane := range uint8(segment.Lanes) {
+			steps[lane] = segment.Progress{Checkpoint: next - uint64(lane%2)}
+		}
+		p.Move(p.Moved(steps), false)
+	})
+	if got > 0 {
+		t.Errorf("got %v allocations for a step of all lanes, want none", got)
+	}
+	if len(steps) != segment.Lanes || p.Lanes[0].Checkpoint != next || p.Lanes[1].Checkpoint != next-1 {
+		t.Errorf("got %d moved lanes, at %d and %d, want %d at %d and %d", len(steps), p.Lanes[0].Checkpoint, p.Lanes[1].Checkpoint, segment.Lanes, next, next-1)
+	}
+}

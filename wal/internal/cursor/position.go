@@ -10,9 +10,9 @@ import (
 // Settlement is a step of a destination: the new progress of the lanes that moved, and an addition to the ledger. It
 // takes effect as a whole, also on disk.
 type Settlement struct {
-	Lanes map[uint8]segment.Progress
-	Add   segment.Ledger // added to the ledger; LastDelivery replaces it unless zero
-	State []byte         // the destination's own state; nil: unchanged
+	Lanes map[uint8]segment.Progress // Settle changes it, and does not keep it
+	Add   segment.Ledger             // added to the ledger; LastDelivery replaces it unless zero
+	State []byte                     // the destination's own state; nil: unchanged
 }
 
 // OnlyCounts reports whether the step settles no event: it counts requests that failed.
@@ -103,15 +103,16 @@ func (p *Position) CloneLanes() [segment.Lanes]segment.Progress {
 	return lanes
 }
 
-// Moved returns the lanes that progress moves, each with its new progress.
+// Moved leaves in progress the lanes that it moves, each with its new progress, and returns it.
 func (p *Position) Moved(progress map[uint8]segment.Progress) map[uint8]segment.Progress {
-	moved := make(map[uint8]segment.Progress, len(progress))
 	for lane, m := range progress {
-		if m = m.With(p.Lanes[lane]); !m.Equal(p.Lanes[lane]) {
-			moved[lane] = m
+		if m = m.With(p.Lanes[lane]); m.Equal(p.Lanes[lane]) {
+			delete(progress, lane)
+		} else {
+			progress[lane] = m
 		}
 	}
-	return moved
+	return progress
 }
 
 // Move moves the lanes. lost reports that some events of the step were not delivered.
