@@ -1,6 +1,8 @@
 package gateway_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -74,6 +76,7 @@ type box struct {
 	body                atomic.Int64 // bytes of request bodies that the service read
 	sent                atomic.Int64 // events
 
+	data func(id int64) []byte
 }
 
 // openBox starts the service and an agent with these streams; ${endpoint} in streams is the service.
@@ -82,7 +85,7 @@ func openBox(t *testing.T, q gateway.Quality, streams string) *box {
 	if testing.Short() {
 		t.Skip("-short leaves out the tests of the built program")
 	}
-	b := &box{World: gateway.Open(t, q), t: t, dir: t.TempDir(), aws: fakeaws.Start(t)}
+	b := &box{World: gateway.Open(t, q), t: t, dir: t.TempDir(), aws: fakeaws.Start(t), data: random}
 	b.aws.AnyOrder()
 	ca := certkit.New(t, b.dir, "ca")
 	cert, key := ca.Issue("service", certkit.Certificate{Common: "service", IPs: []net.IP{net.ParseIP(gateway.ServiceAddress)}})
@@ -214,17 +217,30 @@ func (b *box) produce(stream string, n int) {
 	events := make([]client.Event, n)
 	for i := range events {
 		id := b.sent.Add(1)
-		r := rand.New(rand.NewPCG(uint64(id), 7))
-		data := fmt.Appendf(nil, `{"id":"%010d","data":"`, id)
-		for len(data) < eventSize-2 {
-			data = append(data, "0123456789abcdef"[r.IntN(16)])
-		}
-		data = append(data, `"}`...)
+		data := b.data(id)
 		events[i] = client.Event{Key: fmt.Sprintf("sensor-%d", id%20), Data: data}
 	}
 	if _, err := b.client.Append(b.t.Context(), stream, events...); err != nil {
 		b.t.Fatal(err)
 	}
+}
+
+// random returns an event that hardly compresses.
+func random(id int64) []byte {
+	r := rand.New(rand.NewPCG(uint64(id), 7))
+	data := fmt.Appendf(nil, `{"id":"%010d","data":"`, id)
+	for len(data) < eventSize-2 {
+		data = append(data, "0123456789abcdef"[r.IntN(16)])
+	}
+	return append(data, `"}`...)
+}
+
+// reading returns an event as a meter sends them.
+func reading(id int64) []byte {
+	r := rand.New(rand.NewPCG(uint64(id), 7))
+	data := fmt.Appendf(nil, `{"id":"%010d","site":"plant-7","sensor":"meter-%02d","at":"2026-11-29T10:%02d:%02d.%03dZ","temperature":%.2f,"humidity":%.1f,"pressure":%.1f,"battery":%.2f,"status":"`,
+		id, id%20, id/1200%60, id/20%60, r.IntN(1000), 18+6*r.Float64(), 40+20*r.Float64(), 1000+20*r.Float64(), 3+r.Float64())
+	return append(append(data, strings.Repeat("k", max(0, eventSize-2-len(data)))...), `"}`...)
 }
 
 // produceFor appends perSecond events a second, one at a time, for a while.
@@ -254,6 +270,10 @@ func (b *box) stored() (distinct, again int) {
 	b.t.Helper()
 	seen := make(map[string]bool)
 	note := func(data []byte) {
+		if z, err := gzip.NewReader(bytes.NewReader(data)); err == nil {
+			data, err = io.ReadAll(z)
+			testkit.Must(b.t, err)
+		}
 		for _, id := range eventID.FindAllString(string(data), -1) {
 			if seen[id] {
 				again++

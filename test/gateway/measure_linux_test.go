@@ -97,6 +97,10 @@ func TestMeasureLink(t *testing.T) {
 			{"firehose, 601 events, 8 kbit/s", firehose, backlog(601, 250*time.Second), slow(8_000)},
 			{"kinesis, 601 events, 8 kbit/s", kinesis, backlog(601, 250*time.Second), slow(8_000)},
 			{"firehose, 12,000 events after 60 s, 256 kbit/s", firehose, afterOutage, slow(256_000)},
+			{"firehose, gzip, readings, 15 s up, 15 s down", compressed(firehose), readings(flapping), radio},
+			{"firehose, gzip, readings, 601 events, 8 kbit/s", compressed(firehose), readings(backlog(601, 250*time.Second)), slow(8_000)},
+			{"kinesis, gzip, readings, 601 events, 8 kbit/s", compressed(kinesis), readings(backlog(601, 250*time.Second)), slow(8_000)},
+			{"firehose, gzip, readings, 12,000 events after 60 s, 256 kbit/s", compressed(firehose), readings(afterOutage), slow(256_000)},
 			{"20 streams, offline for 60 s", manyStreams(20), offline(20), radio},
 			{"1 stream, offline for 60 s", manyStreams(1), offline(1), radio},
 		} {
@@ -108,6 +112,23 @@ func TestMeasureLink(t *testing.T) {
 		}
 	})
 	t.Log("\n" + table.String())
+}
+
+// compressed is the stream with gzip.
+func compressed(stream string) string {
+	settings := "    compression = \"gzip\"\n"
+	if stream == kinesis {
+		settings += "    aggregate = \"lines\"\n" // the format of the KPL is not compressed
+	}
+	return strings.Replace(stream, "    aws {", settings+"    aws {", 1)
+}
+
+// readings is the run with events as a meter sends them.
+func readings(run func(*box) string) func(*box) string {
+	return func(b *box) string {
+		b.data = reading
+		return run(b)
+	}
 }
 
 func slow(rate int) gateway.Quality {
