@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -175,6 +176,35 @@ func configure(address string) error {
 		}
 	}
 	return nil
+}
+
+// AddDefaultRoute adds a default route over the agent's network device.
+func (h *Host) AddDefaultRoute() (err error) {
+	h.Do(func() {
+		device, failed := net.InterfaceByName("radio0")
+		if failed != nil {
+			err = failed
+			return
+		}
+		const header, attribute = unix.SizeofNlMsghdr, unix.SizeofRtAttr + 4
+		m := make([]byte, header+unix.SizeofRtMsg+attribute)
+		*(*unix.NlMsghdr)(unsafe.Pointer(&m[0])) = unix.NlMsghdr{
+			Len: uint32(len(m)), Type: unix.RTM_NEWROUTE, Flags: unix.NLM_F_REQUEST | unix.NLM_F_CREATE | unix.NLM_F_REPLACE,
+		}
+		*(*unix.RtMsg)(unsafe.Pointer(&m[header])) = unix.RtMsg{
+			Family: unix.AF_INET, Table: unix.RT_TABLE_MAIN, Protocol: unix.RTPROT_STATIC, Scope: unix.RT_SCOPE_LINK, Type: unix.RTN_UNICAST,
+		}
+		*(*unix.RtAttr)(unsafe.Pointer(&m[header+unix.SizeofRtMsg])) = unix.RtAttr{Len: attribute, Type: unix.RTA_OIF}
+		*(*uint32)(unsafe.Pointer(&m[len(m)-4])) = uint32(device.Index)
+		s, failed := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+		if failed != nil {
+			err = failed
+			return
+		}
+		defer unix.Close(s)
+		err = unix.Sendto(s, m, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+	})
+	return err
 }
 
 // SetDevice takes the agent's network device up or down, as a modem's driver does: the kernel notifies programs of it.

@@ -13,8 +13,8 @@ import (
 // settle is the time after a notification of the kernel before look is called: several come together.
 const settle = 100 * time.Millisecond
 
-// listen calls look once it listens to the kernel, and after each group of notifications about interfaces and addresses, until
-// ctx ends.
+// listen calls look once it listens to the kernel, and after each group of notifications about interfaces, addresses and
+// routes, until ctx ends.
 func listen(ctx context.Context, look func() error) error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
@@ -22,7 +22,7 @@ func listen(ctx context.Context, look func() error) error {
 	}
 	socket := os.NewFile(uintptr(fd), "netlink")
 	defer socket.Close()
-	groups := uint32(unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR)
+	groups := uint32(unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR | unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_IPV6_ROUTE)
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
 		return fmt.Errorf("bind netlink: %w", err)
 	}

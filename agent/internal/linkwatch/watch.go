@@ -1,5 +1,5 @@
 // Package linkwatch watches the network addresses of this host: those of interfaces that are up and running, without loopback
-// and link-local ones. On Linux the kernel sends each change over netlink. Elsewhere nothing is watched.
+// and link-local ones; and its default routes. On Linux the kernel sends each change over netlink. Elsewhere nothing is watched.
 //
 // An interface that appears without an address, as each container's does, is no change.
 package linkwatch
@@ -10,8 +10,11 @@ import (
 	"net/netip"
 )
 
-// Change is a change of the addresses.
-type Change struct{ Gone, Come []netip.Addr }
+// Change is a change of the addresses, or of the default routes.
+type Change struct {
+	Gone, Come []netip.Addr
+	Route      bool // a default route has come
+}
 
 // Addresses returns the present addresses.
 func Addresses() (map[netip.Addr]bool, error) {
@@ -42,15 +45,24 @@ func Addresses() (map[netip.Addr]bool, error) {
 // Run calls changed for each change until ctx ends. An error means that nothing is watched.
 func Run(ctx context.Context, changed func(Change)) error {
 	var before map[netip.Addr]bool
+	var routesBefore map[string]bool
 	return listen(ctx, func() error {
 		now, err := Addresses()
 		if err != nil {
 			return err
 		}
-		if c := Difference(before, now); before != nil && len(c.Gone)+len(c.Come) > 0 {
+		routes, err := defaultRoutes()
+		if err != nil {
+			return err
+		}
+		c := Difference(before, now)
+		for r := range routes {
+			c.Route = c.Route || !routesBefore[r]
+		}
+		if before != nil && (len(c.Gone)+len(c.Come) > 0 || c.Route) {
 			changed(c)
 		}
-		before = now
+		before, routesBefore = now, routes
 		return nil
 	})
 }

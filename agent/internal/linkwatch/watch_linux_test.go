@@ -62,6 +62,11 @@ func TestRun_AddressesGoAndCome(t *testing.T) {
 	if !reflect.DeepEqual(got, linkwatch.Change{Come: own}) {
 		t.Errorf("up: got %+v, want that %s has come", got, own)
 	}
+	// A route goes with its device, and comes without a change of the addresses.
+	testkit.Must(t, w.Agent.AddDefaultRoute())
+	if got, want := <-changes, (linkwatch.Change{Route: true}); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want a default route", got)
+	}
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("Run: got %v after its context ended, want nil", err)

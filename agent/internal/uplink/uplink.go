@@ -1,5 +1,5 @@
 // Package uplink acts upon news of the host's link to the destinations: an operator or a hook sets it up or down, and addresses
-// of the host come and go. Requests on connections that have gone end, and destinations that wait after a failure try at once
+// and default routes of the host come and go. Requests on connections that have gone end, and destinations that wait after a failure try at once
 // when the link is back.
 package uplink
 
@@ -70,7 +70,7 @@ func (u *Uplink) DownSince() time.Time {
 	return u.down
 }
 
-// Run watches the addresses of this host until ctx ends.
+// Run watches the addresses and default routes of this host until ctx ends.
 func (u *Uplink) Run(ctx context.Context) {
 	if err := linkwatch.Run(ctx, u.Addresses); err != nil {
 		u.logger.Warn("network addresses not watched; use `standpipe link up` and `down`", "error", err)
@@ -78,14 +78,19 @@ func (u *Uplink) Run(ctx context.Context) {
 }
 
 // Addresses handles a change of the host's addresses. Connections from addresses that have gone, or were gone, are reset. If an
-// address has come, the link is up.
+// address or a default route has come, the link is up.
 func (u *Uplink) Addresses(c linkwatch.Change) {
-	u.logger.Debug("network addresses changed", "gone", c.Gone, "come", c.Come)
+	u.logger.Debug("network addresses changed", "gone", c.Gone, "come", c.Come, "route", c.Route)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	sink.Abandon(func(local netip.Addr) bool { return slices.Contains(c.Gone, local) || slices.Contains(c.Come, local) })
-	if len(c.Come) > 0 {
+	switch {
+	case len(c.Come) > 0:
 		u.upLocked("link up: an address of this host has come")
-		u.changed()
+	case c.Route:
+		u.upLocked("link up: a default route has come")
+	default:
+		return
 	}
+	u.changed()
 }

@@ -37,10 +37,15 @@ func TestUplink_DownUntilAnAddressComes(t *testing.T) {
 	if since := u.DownSince(); !since.IsZero() {
 		t.Errorf("an address has come: got down since %s, want up", since)
 	}
-	if lines := strings.Count(log.String(), "\n"); lines != 2 || !strings.Contains(log.String(), "link set down") || !strings.Contains(log.String(), "an address of this host has come") {
-		t.Errorf("got the log lines %q, want one down and one up", log.String())
+	u.SetLink(false)
+	u.Addresses(linkwatch.Change{Route: true})
+	if since := u.DownSince(); !since.IsZero() {
+		t.Errorf("a route has come: got down since %s, want up", since)
 	}
-	if changes != 5 {
-		t.Errorf("got %d calls of changed, want 5", changes)
+	if lines := strings.Count(log.String(), "\n"); lines != 4 || !strings.Contains(log.String(), "link set down") || !strings.Contains(log.String(), "an address of this host has come") {
+		t.Errorf("got the log lines %q, want two down and two up", log.String())
+	}
+	if changes != 7 {
+		t.Errorf("got %d calls of changed, want 7", changes)
 	}
 }
