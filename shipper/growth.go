@@ -73,10 +73,12 @@ func (g *growth) takeFresh() bool {
 	return fresh
 }
 
-// wait returns the time for which the new events stay in the log.
+// wait returns the time for which the new events stay in the log. If they do not, their read may have to wait for memory, so
+// the next append or raised floor is noticed at once.
 func (f *feed) wait(now time.Time, d demand) time.Duration {
 	g, end := &f.growth, f.source.Next(f.stream)
 	if d.finishing || d.retrying || end <= g.end || f.behind() {
+		g.again = time.Time{}
 		return 0
 	}
 	g.look(now, end, f.heard, f.pause)
@@ -86,7 +88,7 @@ func (f *feed) wait(now time.Time, d demand) time.Duration {
 		g.due = earlier(g.due, oldest.Add(f.maxDelay-f.pause/8))
 	}
 	if !f.waits(now, d.enough) {
-		g.again = time.Time{} // the read may have to wait for memory: then the next append is seen
+		g.again = time.Time{}
 		return 0
 	}
 	if g.again.After(now) {
