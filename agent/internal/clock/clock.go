@@ -18,6 +18,8 @@ const (
 	stepLeast = time.Second
 	// behindLeast is how far the clock must be behind the last write to the log: a file server has a clock of its own.
 	behindLeast = time.Minute
+	// builtLeast is how far the clock must be behind the build: the clock of the machine that built the program may be ahead.
+	builtLeast = 24 * time.Hour
 )
 
 // released is a time before this program was built.
@@ -57,6 +59,7 @@ type Options struct {
 
 // New returns a Keeper for the log in dataDir. It must be called before the log is opened.
 func New(dataDir string, o Options) *Keeper {
+	o.Built = o.Built.Add(-builtLeast)
 	if o.Built.Before(released) {
 		o.Built = released
 	}
@@ -163,7 +166,7 @@ func (k *Keeper) reason(wall time.Time, synchronized bool) string {
 	s := &k.o.System
 	switch noted := k.Timelines.Synchronized(); {
 	case wall.Before(k.o.Built):
-		return fmt.Sprintf("its time is before the build of this program, %s", k.o.Built.UTC().Format(time.DateOnly))
+		return fmt.Sprintf("its time is before the build of this program, after %s", k.o.Built.UTC().Format(time.DateOnly))
 	case synchronized || k.stepped:
 		return ""
 	case k.last.Sub(wall) >= behindLeast:

@@ -12,7 +12,7 @@
 //
 // The clock counts as not set while one of these holds:
 //
-//   - its time is before the build of this program;
+//   - its time is more than a day before the build of this program;
 //   - its time is at least a minute before the last write to the log;
 //   - the kernel does not report it as synchronized, did so in an earlier boot with this log, and has not set it from a
 //     battery-backed clock.
