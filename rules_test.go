@@ -88,7 +88,7 @@ var arrows = map[string][]string{
 		"proto/standpipe/v1", "wal", "wal/timeline"},
 	"agent/ingest/internal/httpin": {"agent/ingest/internal/budget", "agent/ingest/internal/connlimit", "agent/ingest/internal/intake", "agent/ingest/internal/jsonscan",
 		"agent/ingest/internal/otlp", "proto/standpipe/v1", "wal"},
-	"agent/ingest/internal/mqttin": {"agent/internal/access", "agent/internal/topicmap", "agent/ingest/internal/budget", "agent/ingest/internal/connlimit", "agent/ingest/internal/intake",
+	"agent/ingest/internal/mqttin": {"agent/internal/topicmap", "agent/ingest/internal/budget", "agent/ingest/internal/connlimit", "agent/ingest/internal/intake",
 		"proto/standpipe/v1", "wal"},
 	"agent/internal/topicmap": nil,
 	"agent/ingest/internal/grpcin": {"agent/internal/access", "agent/ingest/internal/budget", "agent/ingest/internal/h2guard", "agent/ingest/internal/intake", "agent/ingest/internal/otlp",

@@ -90,7 +90,7 @@ func (ls *listeners) bind(c config.Listener) (*listener, error) {
 		Logger: ls.logger.Named(c.Type), Budget: ls.budget(c),
 		MaxRequestSize: int(c.MaxRequestSize), MaxLineSize: int(c.MaxLineSize),
 		MaxConnections: int(c.MaxConnections), MaxStreams: int(c.MaxStreams), NoHTTP2Guard: !c.HTTP2Guard,
-		HTTP: httpOptions(c.HTTP), MQTT: ingest.MQTTOptions{Topics: c.Topics}, OTLP: (*ingest.OTLPOptions)(c.OTLP),
+		HTTP: httpOptions(c.HTTP), MQTT: ingest.MQTTOptions{Topics: c.Topics, Origins: c.HTTP.CORSOrigins}, OTLP: (*ingest.OTLPOptions)(c.OTLP),
 		TLS: l.tls(), Guard: l.guard, Clock: ls.clock.Stamp,
 	})
 	if err != nil {

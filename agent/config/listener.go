@@ -78,7 +78,7 @@ var listenerTypes = []listenerType{
 	{
 		name:     mqttType,
 		meaning:  "MQTT 3.1.1 and 5, for publishes. Nobody can subscribe.",
-		section:  listenerSection([]schema.Setting[Listener]{maxRequestSize}, topicBlock),
+		section:  listenerSection([]schema.Setting[Listener]{maxRequestSize, websocketOrigins}, topicBlock),
 		defaults: func(l *Listener) { l.MaxRequestSize = 16 * mib },
 	},
 }

@@ -11,6 +11,9 @@ type Topic = topicmap.Route
 
 const topicKey = `a text that contains a part of the topic, like "${topic[3]}"`
 
+var websocketOrigins = schema.Strings("cors_origins", `a list of origins, like ["https://shop.example"], or ["*"]`, func(l *Listener) *[]string { return &l.HTTP.CORSOrigins }, rule.Origin).
+	Means("The origins of the pages that may connect by websocket.")
+
 var (
 	topicBlock = schema.Child[Listener]{Name: "topic", Labels: []string{"FILTER"}, Read: readTopic,
 		Describe: func(d *schema.Description, at schema.Place, _ *Listener) {

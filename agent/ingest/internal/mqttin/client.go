@@ -31,9 +31,10 @@ const (
 type client struct {
 	listener *Listener
 	known    *connlimit.Conn
-	conn     net.Conn // TLS, or known
+	conn     net.Conn // known, or TLS or a websocket above it; of the own goroutines
 	reader   packetReader
-	began    time.Time // when the unfinished packet in reader began to arrive; zero: there is none
+	state    *tls.ConnectionState // nil: no TLS
+	began    time.Time            // when the unfinished packet in reader began to arrive; zero: there is none
 
 	ctx    context.Context // of the submissions and waits; its pass is that of the client
 	cancel context.CancelFunc
@@ -142,7 +143,7 @@ func (c *client) Read(p []byte) (int, error) {
 }
 
 // wake ends a read of the client, which looks for the reason then.
-func (c *client) wake() { c.conn.SetReadDeadline(past) }
+func (c *client) wake() { c.known.SetReadDeadline(past) }
 
 // end lets the client end with a reason that it sends.
 func (c *client) end(cause packets.Code) {

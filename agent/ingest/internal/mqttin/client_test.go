@@ -183,7 +183,7 @@ func TestClient_MalformedPackets(t *testing.T) {
 		}
 		p.expectEnd(0)
 	}
-	for _, raw := range []string{"GET / HTTP/1.1\r\n\r\n", "\x30\x00", "\x10\x06\x00\x04HTTP\x04", "\x10\x02\x00\x04"} {
+	for _, raw := range []string{"\x40\x02\x00\x01", "\x30\x00", "\x10\x06\x00\x04HTTP\x04", "\x10\x02\x00\x04"} {
 		p := dial(t, s, 4)
 		p.raw([]byte(raw))
 		p.expectEnd(0)

@@ -4,14 +4,15 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
+	"io"
 	"math"
+	"net/http"
 	"time"
 	"unicode/utf8"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
-	"github.com/standpipe/standpipe/agent/internal/access"
 	"github.com/standpipe/standpipe/agent/internal/topicmap"
 )
 
@@ -20,10 +21,8 @@ const maxClientID = 256
 
 // receiveConnect receives CONNECT and admits the client. The error is a packets.Code for a rejection.
 func (c *client) receiveConnect() (*packets.Packet, error) {
-	if t, ok := c.conn.(*tls.Conn); ok {
-		if err := t.HandshakeContext(c.ctx); err != nil {
-			return nil, err
-		}
+	if err := c.open(); err != nil {
+		return nil, err
 	}
 	h, body, err := c.reader.next()
 	if err != nil {
@@ -54,6 +53,30 @@ func (c *client) receiveConnect() (*packets.Packet, error) {
 	c.keepAlive = time.Duration(pk.Connect.Keepalive) * time.Second
 	c.will = willOf(&pk.Connect)
 	return &pk, nil
+}
+
+// open completes the handshake of TLS, and that of a websocket, whose request begins with a byte that no CONNECT begins with.
+func (c *client) open() error {
+	if t, ok := c.conn.(*tls.Conn); ok {
+		if err := t.HandshakeContext(c.ctx); err != nil {
+			return err
+		}
+		at := t.ConnectionState()
+		c.state = &at
+	}
+	var first [1]byte
+	if _, err := io.ReadFull(c, first[:]); err != nil {
+		return err
+	}
+	if first[0] != http.MethodGet[0] {
+		c.reader.buf = append(make([]byte, 0, firstBuffer), first[0])
+		return nil
+	}
+	conn, err := acceptWebsocket(c.conn, first[0], c.listener.origins)
+	if err == nil {
+		c.conn = conn
+	}
+	return err
 }
 
 var errNoConnect = errors.New("the first packet is no CONNECT of MQTT")
@@ -98,7 +121,7 @@ func (c *client) identify(pk *packets.Packet) error {
 		return nil
 	}
 	token := string(pk.Connect.Password)
-	ctx, refused := in.Admit(c.ctx, c.shown().WithToken(token))
+	ctx, refused := in.Admit(c.ctx, intake.ShownBy(c.known.RemoteAddr(), c.state).WithToken(token))
 	if refused != nil {
 		return packets.Code{Code: packets.ErrBadUsernameOrPassword.Code, Reason: refused.Text}
 	}
@@ -108,15 +131,6 @@ func (c *client) identify(pk *packets.Packet) error {
 		return packets.Code{Code: packets.ErrBadUsernameOrPassword.Code, Reason: "the user name is not that of the identity with this token"}
 	}
 	return nil
-}
-
-func (c *client) shown() access.Shown {
-	var state *tls.ConnectionState
-	if t, ok := c.conn.(*tls.Conn); ok {
-		at := t.ConnectionState()
-		state = &at
-	}
-	return intake.ShownBy(c.known.RemoteAddr(), state)
 }
 
 // acceptConnect sends CONNACK with the listener's limits.

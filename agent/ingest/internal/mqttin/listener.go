@@ -15,7 +15,8 @@ import (
 
 // Options are the settings that only an MQTT listener has.
 type Options struct {
-	Topics []topicmap.Route // the first one that matches counts
+	Topics  []topicmap.Route // the first one that matches counts
+	Origins []string         // of the web pages that may connect by websocket; "*": any
 }
 
 // Config is Options with the listener's other settings.
@@ -31,6 +32,7 @@ type Listener struct {
 	maxPacket int
 	tls       *tls.Config
 	topics    *topicmap.Map
+	origins   []string
 	budget    *budget.Budget // bytes of unfinished packets of all connections
 	clients   registry
 
@@ -51,7 +53,7 @@ func New(in *intake.Intake, c Config) (*Listener, error) {
 		return nil, err
 	}
 	l := &Listener{
-		in: in, maxPacket: c.MaxPacketSize, tls: c.TLS, topics: topics, budget: in.NewBudget(c.MaxPacketSize),
+		in: in, maxPacket: c.MaxPacketSize, tls: c.TLS, topics: topics, origins: c.Origins, budget: in.NewBudget(c.MaxPacketSize),
 		conns: make(map[*client]struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
@@ -109,7 +111,7 @@ func (l *Listener) Drain() {
 // Cut closes every connection.
 func (l *Listener) Cut() {
 	l.cancel()
-	l.end(func(c *client) { c.conn.Close() })
+	l.end(func(c *client) { c.known.Close() })
 }
 
 // end closes the listener and calls each for every connection.

@@ -31,25 +31,22 @@ func (s *session) hold(packetID uint16) bool {
 	return true
 }
 
-// release removes a packet identifier, and reports whether the session held it.
-func (s *session) release(packetID uint16) bool {
+// release removes a packet identifier.
+func (s *session) release(packetID uint16) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, held := s.held[packetID]
 	delete(s.held, packetID)
-	return held
 }
 
-// receivePubrel releases a packet identifier of QoS 2.
+// receivePubrel releases a packet identifier of QoS 2. The response is success for an unknown identifier too: a client sends PUBREL
+// after a PUBREC, so the event is stored, and clients report any other reason code as a failure.
 func (c *client) receivePubrel(h packets.FixedHeader, body []byte) error {
 	pk := packets.Packet{FixedHeader: h, ProtocolVersion: c.version}
 	if err := pk.PubrelDecode(body); err != nil || pk.PacketID == 0 {
 		return packets.ErrMalformedPacket
 	}
 	response := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pubcomp}, PacketID: pk.PacketID}
-	if !c.session.release(pk.PacketID) {
-		response.ReasonCode = packets.ErrPacketIdentifierNotFound.Code
-	}
+	c.session.release(pk.PacketID)
 	return c.send(response)
 }
 
