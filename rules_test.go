@@ -60,7 +60,7 @@ var arrows = map[string][]string{
 	"wal/internal/boltcopy": {"wal/internal/segment"},
 	"wal/internal/segfile":  {"wal/internal/boltpage", "wal/internal/digest", "wal/internal/disk", "wal/internal/lastcommit", "wal/internal/segment"},
 	"wal/deadletter":        {"wal/internal/boltcopy", "wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},
-	"wal/internal/compact":  {"wal/internal/boltcopy", "wal/internal/capacity", "wal/internal/disk", "wal/internal/liveset", "wal/internal/segfile", "wal/internal/segment"},
+	"wal/internal/compact":  {"wal/internal/boltcopy", "wal/internal/capacity", "wal/internal/disk", "wal/internal/liveset", "wal/internal/producer", "wal/internal/segfile", "wal/internal/segment"},
 	"wal/internal/roll":     {"wal/internal/capacity", "wal/internal/disk", "wal/internal/liveset", "wal/internal/queue", "wal/internal/segfile", "wal/internal/segment"},
 	"wal/internal/layout":   {"wal/internal/segment"},
 	"wal/internal/liveset":  {"wal/internal/segfile", "wal/internal/segment"},

@@ -150,3 +150,38 @@ func TestCompaction_OfASettledSegmentIsSound(t *testing.T) {
 		t.Errorf("got %+v, want nothing pending and nothing dropped", st)
 	}
 }
+
+// Batches of a compacted segment are recognized after the newest segment was lost, although only the notes of the blocks, which
+// a compaction removes, had them.
+func TestCompaction_KeepsNumberedBatches(t *testing.T) {
+	o := wal.Options{Dir: t.TempDir(), SegmentSize: 256 << 10, MaxSize: 32 << 20}
+	l := open(t, o.Rewriting())
+	p, err := l.OpenCursor("s", "d")
+	must(t, err)
+	stuck := wal.LaneOf("k0")
+	s := &live{place: p, stuck: func(e *wal.Event) bool { return e.Lane == stuck }}
+	sent := make(map[wal.Appended]*wal.Batch)
+	for i := 0; l.Stat().Segments < 4; i++ {
+		b := &wal.Batch{Stream: "s", ProducerID: fmt.Sprint("p", i%7), ProducerSequence: uint64(i/7) + 1,
+			Events: []wal.Event{event(fmt.Sprint("k", i%50), strings.Repeat("x", 1000))}}
+		got, err := l.Append(bg, b)
+		must(t, err)
+		got.Duplicate = true
+		sent[got] = b
+	}
+	appendOne(t, l, "s", "k0", "in the newest segment")
+	before := l.Stat().Bytes
+	s.deliver(t, l)
+	rewritten(t, l)
+	if after := l.Stat().Bytes; after > before/2 {
+		t.Fatalf("got %d bytes of %d; nothing was compacted", after, before)
+	}
+	must(t, l.Close())
+	overwriteNewest(t, o.Dir)
+	l = open(t, o)
+	for want, b := range sent {
+		if got, err := l.Append(bg, b); err != nil || got != want {
+			t.Fatalf("batch %d of %s sent again: got %+v, %v, want %+v", b.ProducerSequence, b.ProducerID, got, err, want)
+		}
+	}
+}

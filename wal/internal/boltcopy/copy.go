@@ -84,6 +84,16 @@ func (b *Chunk) Add(key, value []byte) {
 // AddBlock adds an entry whose key is a number.
 func (b *Chunk) AddBlock(number uint64, value []byte) { b.Add(segment.NumberKey(number), value) }
 
+// Replace replaces the value of each entry by the result of f. An error ends it.
+func (b *Chunk) Replace(f func(k, v []byte) ([]byte, error)) (err error) {
+	for i := range b.keys {
+		if b.values[i], err = f(b.keys[i], b.values[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Read calls f for about ChunkSize bytes of entries, and sets Next.
 func (b *Chunk) Read(c segment.Entries, from []byte, f func(k, v []byte, c *Chunk) error) error {
 	size := 0

@@ -63,15 +63,26 @@ func (c *Copier) Copy(path string, size int64) (made *Copy, err error) {
 	}
 
 	// The meta bucket and the state stay as they are, without a digest: it would be that of other blocks.
-	for _, name := range [][]byte{segment.BucketMeta, segment.BucketState} {
-		if err := c.eachChunk(name, cloneEntry, &w); err != nil {
-			return nil, err
+	// The entries of the producers include the notes of the blocks.
+	put := func(name []byte) func(*boltcopy.Chunk) error {
+		return func(chunk *boltcopy.Chunk) error { return w.Put(name, chunk) }
+	}
+	if err := c.eachChunk(segment.BucketMeta, cloneEntry, put(segment.BucketMeta)); err != nil {
+		return nil, err
+	}
+	err = c.eachChunk(segment.BucketState, cloneEntry, func(chunk *boltcopy.Chunk) error {
+		if err := c.includeNotes(chunk); err != nil {
+			return err
 		}
+		return w.Put(segment.BucketState, chunk)
+	})
+	if err != nil {
+		return nil, err
 	}
 
 	// The blocks are made anew from the needed events.
 	f := newFilter(c.Segment.Seq, c.Needs)
-	if err := c.eachChunk(segment.BucketBlocks, f.addEntry, &w); err != nil {
+	if err := c.eachChunk(segment.BucketBlocks, f.addEntry, put(segment.BucketBlocks)); err != nil {
 		return nil, err
 	}
 	var last boltcopy.Chunk
@@ -103,9 +114,9 @@ func (f *filter) addEntry(k, v []byte, c *boltcopy.Chunk) error {
 	return f.add(&b, c.AddBlock)
 }
 
-// eachChunk calls visit for each entry of a bucket, chunk by chunk. If to is not nil, it writes the entries that visit
-// adds to the chunk into the copy.
-func (c *Copier) eachChunk(name []byte, visit func(k, v []byte, c *boltcopy.Chunk) error, to *boltcopy.Writer) error {
+// eachChunk calls visit for each entry of a bucket, chunk by chunk. If put is not nil, it takes each chunk, with the entries
+// that visit has added.
+func (c *Copier) eachChunk(name []byte, visit func(k, v []byte, c *boltcopy.Chunk) error, put func(*boltcopy.Chunk) error) error {
 	for next := []byte{}; next != nil; {
 		var chunk boltcopy.Chunk
 		start := time.Now()
@@ -116,8 +127,8 @@ func (c *Copier) eachChunk(name []byte, visit func(k, v []byte, c *boltcopy.Chun
 			}
 			return chunk.Read(bucket, next, visit)
 		})
-		if err == nil && to != nil {
-			err = to.Put(name, &chunk)
+		if err == nil && put != nil {
+			err = put(&chunk)
 		}
 		if err != nil {
 			return err

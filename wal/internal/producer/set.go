@@ -197,6 +197,13 @@ func put(key Key, p *producer, state *segment.StateWriter, through uint64) error
 	return nil
 }
 
+// Entry returns the producer's entry for a segment without notes.
+func (s *Set) Entry(key Key) []byte {
+	p := s.all[key]
+	p.Through = 0
+	return p.Append(nil)
+}
+
 // Delete deletes the entries of evicted producers, except those of producers that have sent again.
 func (s *Set) Delete(keys []Key, state *segment.StateWriter) error {
 	for _, key := range keys {

@@ -34,23 +34,12 @@ func (f *File) Check() (spans map[string]segment.Span, doubtful bool, err error)
 	return found.Index.Spans(), found.Doubtful, nil
 }
 
-// EachNote calls visit for each numbered batch of the newest segment, in the order of the commits, after Check. The
-// block is the one in which the batch begins. Its bytes, and those of the note, are valid until visit returns.
+// EachNote is segment.EachNote for the newest segment, after Check.
 func (f *File) EachNote(r segment.Reader, visit func(b *segment.Block, n *segment.Note)) error {
 	if f.noted == 0 {
 		return nil
 	}
-	c := r.Bucket(segment.BucketBlocks)
-	for k, v := c.Seek(segment.NumberKey(1)); k != nil; k, v = c.Next() {
-		b, fault := segment.PeekBlock(f.Seq, k, v)
-		if fault != "" {
-			return &segment.CorruptError{File: f.Path, Reason: fault}
-		}
-		if err := b.EachNote(func(n *segment.Note) { visit(&b, n) }); err != nil {
-			return segment.InFile(f.Path, err)
-		}
-	}
-	return nil
+	return segment.InFile(f.Path, segment.EachNote(r, f.Seq, visit))
 }
 
 // Spans reads the spans of a sealed segment from its index. It rebuilds an index that is missing or damaged.

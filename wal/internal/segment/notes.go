@@ -2,6 +2,7 @@ package segment
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 
@@ -96,6 +97,25 @@ func sealNotes(value []byte, header uint32) {
 	end := len(value) - notesEnd
 	length := int(binary.BigEndian.Uint32(value[end:]))
 	binary.BigEndian.PutUint32(value[end+4:], sumNotes(header, value[end-length:end]))
+}
+
+// EachNote calls visit for each numbered batch of the segment, in the order of the commits. The block is the one in which the
+// batch begins. Its bytes, and those of the note, are valid until visit returns.
+func EachNote(r Reader, seq uint64, visit func(b *Block, n *Note)) error {
+	c := r.Bucket(BucketBlocks)
+	if c == nil {
+		return nil
+	}
+	for k, v := c.Seek(NumberKey(1)); k != nil; k, v = c.Next() {
+		b, fault := PeekBlock(seq, k, v)
+		if fault != "" {
+			return errors.New(fault)
+		}
+		if err := b.EachNote(func(n *Note) { visit(&b, n) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // EachNote calls f for each numbered batch that begins in the block. The text of a note lies in the block, and the note

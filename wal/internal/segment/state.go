@@ -32,9 +32,7 @@ func NewStateWriter(bucket *bolt.Bucket, summed bool, sum *digest.Sum) StateWrit
 
 // Put stores an entry, with its checksum if the segment has checksums.
 func (w *StateWriter) Put(key, value []byte) error {
-	if w.summed {
-		value = binary.BigEndian.AppendUint32(value[:len(value):len(value)], stateSum(key, value))
-	}
+	value = SumStateValue(key, value, w.summed)
 	w.remove(key)
 	if w.sum != nil {
 		w.sum.Add(digest.State, key, value)
@@ -75,6 +73,14 @@ func StatePages(value int, names ...string) int64 {
 		key += 2 + len(name)
 	}
 	return EntryPages(key, value)
+}
+
+// SumStateValue returns the value as it is stored: with its checksum, if the segment has checksums.
+func SumStateValue(key, value []byte, summed bool) []byte {
+	if !summed {
+		return value
+	}
+	return binary.BigEndian.AppendUint32(value[:len(value):len(value)], stateSum(key, value))
 }
 
 // StateValue returns the value that Put was called with for key, after checking its checksum.
