@@ -12,7 +12,7 @@ import (
 
 // CatchUp is the order in which a destination gets a stream's events after an outage. An outage is a time of at least 10 s
 // in which no request got through; or a start of the shipper with an event that has waited for so long. The zero value
-// keeps the order of each key: the oldest events go first.
+// keeps the order of each key: the oldest events go first. At most one field is set.
 //
 // In every other mode the outage ends with a gap: the events before it are the backlog, the events after it are fresh.
 // Each lane has a place in both, and sends them in requests of their own. The order of a key is kept within the backlog
@@ -21,9 +21,20 @@ type CatchUp struct {
 	// FreshShare is the part of the bytes, above 0 and below 1, that fresh events have while some of the backlog waits.
 	// Each part uses the bytes that the other one leaves. 0: the oldest events go first.
 	FreshShare float64
+	// Latest: the newest event of each key of the backlog goes first, then fresh events, and the rest of the backlog uses
+	// what they leave.
+	Latest bool
 }
 
-func (c CatchUp) splits() bool { return c.FreshShare > 0 }
+func (c CatchUp) splits() bool { return c.FreshShare > 0 || c.Latest }
+
+// share returns the part of the bytes that fresh events have.
+func (c CatchUp) share() float64 {
+	if c.Latest {
+		return 1
+	}
+	return c.FreshShare
+}
 
 const (
 	// outageLeast is the shortest outage that ends with a gap.
@@ -31,6 +42,8 @@ const (
 	// mostRuns is the number of settled runs in a lane's backlog up to which another outage makes a new gap. With more, the
 	// lane keeps its gap, so its progress stays small.
 	mostRuns = 8
+	// mostRunsNewest is the same where the newest events of the keys go first.
+	mostRunsNewest = 2 * mostNewest
 	// noOffset is beyond every offset.
 	noOffset = math.MaxUint64
 )
@@ -41,6 +54,8 @@ type turns struct {
 	tested bool      // a request has got through since the start
 	since  time.Time // start of the first request of those that fail
 	ended  bool      // an outage has ended, and its gap is still to be made
+
+	searching bool // for the newest events of the backlog; nothing is sent meanwhile
 
 	fresh   bool    // the part of the last batch
 	balance float64 // the bytes that fresh events may send before the backlog's turn
@@ -66,9 +81,9 @@ func (t *turns) recovered(now time.Time, after bool, cursor Cursor) {
 func (t *turns) sent(bytes int) {
 	n := float64(bytes)
 	if t.fresh {
-		t.balance -= (1 - t.mode.FreshShare) * n
+		t.balance -= (1 - t.mode.share()) * n
 	} else {
-		t.balance += t.mode.FreshShare * n
+		t.balance += t.mode.share() * n
 	}
 	t.largest = max(t.largest, n)
 	t.balance = max(-t.largest, min(t.balance, t.largest))
@@ -76,11 +91,21 @@ func (t *turns) sent(bytes int) {
 
 // splitAfterOutage makes the gap of an outage that has ended.
 func (s *Shipper) splitAfterOutage() {
-	if s.turns.ended && s.turns.mode.splits() && !s.lanes.whole {
-		s.lanes.split(s.lanes.next())
+	switch {
+	case !s.turns.ended:
+		return
+	case s.lanes.whole || !s.turns.mode.splits():
+	case s.turns.mode.Latest:
+		s.searchNewest()
+		return
+	default:
+		s.lanes.split(s.lanes.next(), mostRuns)
 	}
 	s.turns.ended = false
 }
+
+// holds reports whether nothing is sent before the newest events of the backlog are known.
+func (t *turns) holds() bool { return t.searching || t.ended && t.mode.Latest }
 
 // nextBatch is the batcher's next, for one of most requests at once. While the lanes catch up, a batch has either fresh
 // events or some of the backlog, and the backlog leaves one request to fresh events that may go first.
@@ -113,15 +138,15 @@ func (s *lanes) catchingUp() bool { return len(s.all) > wal.Lanes }
 func (s *lanes) old() []*lane { return s.all[:min(len(s.all), wal.Lanes)] }
 
 // split makes a gap: each lane keeps its events below it, and its twin gets those from it on. A lane that has a twin
-// gives up the earlier gap, unless a request has events of the twin, or it would have to keep too many settled runs.
-func (s *lanes) split(gap uint64) {
+// gives up the earlier gap, unless a request has events of the twin, or it would have to keep more than most settled runs.
+func (s *lanes) split(gap uint64, most int) {
 	if !s.catchingUp() {
 		for _, l := range s.old() {
 			s.all = append(s.all, unused(l.set))
 		}
 	}
 	for i, l := range s.old() {
-		if l.twin != nil && (l.twin.busy || len(l.union().Settled) > mostRuns) {
+		if l.twin != nil && (l.twin.busy || len(l.union().Settled) > most) {
 			continue
 		}
 		s.fold(l)
@@ -234,7 +259,18 @@ func (l *lane) unread(end uint64) bool {
 	if l.backlog() {
 		end = min(end, l.end)
 	}
-	return l.next < end
+	return l.next < end && !l.waits()
+}
+
+// waits reports whether the lane waits for the newest events of its backlog, which its twin sends first.
+func (l *lane) waits() bool { return l.backlog() && l.twin.early > 0 }
+
+// begin returns the offset from which on the lane is read.
+func (l *lane) begin() uint64 {
+	if l.twin == nil || l.backlog() {
+		return 0
+	}
+	return l.twin.end
 }
 
 // readTo notes that the lane was read up to an offset.
@@ -250,7 +286,11 @@ func (l *lane) union() wal.Progress {
 	if l.twin == nil {
 		return l.progress
 	}
-	fresh := wal.Progress{Settled: l.twin.progress.Settled}
+	// The first events of the twin may be early ones. Their ends are progress of the lane itself (leave).
+	fresh := wal.Progress{Settled: slices.Clone(runsBeyond(l.twin.progress.Settled, l.end))}
+	if len(fresh.Settled) > 0 {
+		fresh.Settled[0].First = max(fresh.Settled[0].First, l.end)
+	}
 	if next := l.twin.progress.Checkpoint; next > l.end {
 		fresh.Settled = append([]wal.Run{{First: l.end, Next: next}}, fresh.Settled...)
 	}

@@ -30,13 +30,14 @@ type storedPayload struct {
 	key, payload string
 	fresh        bool
 	bytes        int
+	at           time.Time
 }
 
-func newBroken(t *testing.T, rate int, share float64) *broken {
+func newBroken(t *testing.T, rate int, catchUp shipper.CatchUp) *broken {
 	svc := newService(t, kinesisShape())
-	svc.gapped = share > 0
+	svc.gapped, svc.scattered = catchUp != shipper.CatchUp{}, catchUp.Latest
 	o := &broken{rig: &rig{t: t, svc: svc, sink: &narrowband{service: svc, rate: rate, line: make(chan struct{}, 1)}}}
-	o.opts = shipper.Options{CatchUp: shipper.CatchUp{FreshShare: share}, Retry: shipper.Retry{Max: 2 * time.Second}}
+	o.opts = shipper.Options{CatchUp: catchUp, Retry: shipper.Retry{Max: 2 * time.Second}}
 	svc.faults = func(*rand.Rand, []shipper.Record) (f fault) {
 		if !o.over {
 			f.err = failure(shipper.Transient, "connection")
@@ -46,7 +47,7 @@ func newBroken(t *testing.T, rate int, share float64) *broken {
 	svc.landing = func(r shipper.Record, keys map[string][]string) {
 		for key, payloads := range keys {
 			for _, p := range payloads {
-				o.stored = append(o.stored, storedPayload{key, p, key[0] == 'f', len(r.Data) / r.Events})
+				o.stored = append(o.stored, storedPayload{key, p, key[0] == 'f', len(r.Data) / r.Events, time.Now()})
 			}
 		}
 	}
@@ -74,7 +75,7 @@ func (o *broken) arrived() []storedPayload {
 func TestCatchUp_FreshEventsHaveTheirShare(t *testing.T) {
 	for _, share := range []float64{0.1, 0.3, 0.6} {
 		synctest.Test(t, func(t *testing.T) {
-			o := newBroken(t, 20_000, share)
+			o := newBroken(t, 20_000, shipper.CatchUp{FreshShare: share})
 			o.src.sendLong(6000, 200, 300)
 			time.Sleep(time.Minute)
 			o.set(true)
@@ -101,7 +102,7 @@ func TestCatchUp_FreshEventsHaveTheirShare(t *testing.T) {
 // Fresh events that need less than their share overtake the backlog, and the backlog has the rest of the link.
 func TestCatchUp_FreshEventsOvertakeTheBacklog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newBroken(t, 20_000, 0.3)
+		o := newBroken(t, 20_000, shipper.CatchUp{FreshShare: 0.3})
 		o.src.sendLong(6000, 200, 30)
 		time.Sleep(time.Minute)
 		o.set(true)
@@ -128,7 +129,7 @@ func TestCatchUp_KeepsOrderWithoutAnOutage(t *testing.T) {
 		outage time.Duration
 	}{{0, time.Hour}, {0.3, 8 * time.Second}} {
 		synctest.Test(t, func(t *testing.T) {
-			o := newBroken(t, 20_000, c.share)
+			o := newBroken(t, 20_000, shipper.CatchUp{FreshShare: c.share})
 			o.svc.gapped = false
 			o.src.sendLong(10, 200, 30)
 			time.Sleep(c.outage - 4*time.Second)
@@ -144,42 +145,45 @@ func TestCatchUp_KeepsOrderWithoutAnOutage(t *testing.T) {
 // A link that fails again and again: what is fresh is what came after the last outage, and the progress that the log
 // keeps of a lane has no more than a few runs.
 func TestCatchUp_ManyOutages(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		o := newBroken(t, 20_000, 0.5)
-		o.src.sendLong(20_000, 200, 30)
-		runs := 0
-		for n := range 40 {
-			time.Sleep(20 * time.Second)
-			o.set(true)
-			time.Sleep(5 * time.Second)
-			key := fmt.Sprint("f", n)
-			o.src.append(key, 1, 190)
-			time.Sleep(20 * time.Second)
-			if n < 5 && !o.svc.has(key, 1) {
-				t.Errorf("outage %d: the event after it has not arrived", n)
-			}
-			for lane, p := range o.place().Lanes() {
-				if runs = max(runs, len(p.Settled)); runs > 10 {
-					t.Fatalf("outage %d: lane %d has %d runs", n, lane, len(p.Settled))
+	for most, mode := range map[int]shipper.CatchUp{10: {FreshShare: 0.5}, 100: {Latest: true}} {
+		synctest.Test(t, func(t *testing.T) {
+			o := newBroken(t, 20_000, mode)
+			o.src.sendLong(20_000, 200, 30)
+			runs := 0
+			for n := range 40 {
+				time.Sleep(20 * time.Second)
+				o.set(true)
+				time.Sleep(5 * time.Second)
+				key := fmt.Sprint("f", n)
+				o.src.append(key, 1, 190)
+				time.Sleep(20 * time.Second)
+				if n < 5 && !o.svc.has(key, 1) {
+					t.Errorf("outage %d: the event after it has not arrived", n)
 				}
+				for lane, p := range o.place().Lanes() {
+					if runs = max(runs, len(p.Settled)); runs > most {
+						t.Errorf("outage %d: lane %d has %d runs, want at most %d", n, lane, len(p.Settled), most)
+					}
+				}
+				o.set(false)
+				o.src.sendLong(100, 200, 30)
 			}
-			o.set(false)
-			o.src.sendLong(100, 200, 30)
-		}
-		if runs < 3 {
-			t.Errorf("at most %d runs: nothing is tested", runs)
-		}
-		o.set(true)
-		o.finish()
-	})
+			if runs < 3 {
+				t.Errorf("at most %d runs: nothing is tested", runs)
+			}
+			o.set(true)
+			o.finish()
+		})
+	}
 }
 
 // A shipper that starts with old events catches up as after an outage. Events that arrived before the restart are not
 // sent again, also with another setting.
 func TestCatchUp_Restarts(t *testing.T) {
-	for _, share := range []float64{0, 0.3} {
+	for _, mode := range []shipper.CatchUp{{}, {FreshShare: 0.3}, {Latest: true}} {
 		synctest.Test(t, func(t *testing.T) {
-			o := newBroken(t, 20_000, 0.3)
+			o := newBroken(t, 20_000, shipper.CatchUp{FreshShare: 0.3})
+			o.svc.scattered = mode.Latest
 			o.set(true)
 			time.Sleep(time.Second)
 			o.ship.Halt(t.Context())
@@ -195,7 +199,7 @@ func TestCatchUp_Restarts(t *testing.T) {
 			}
 			o.ship.Halt(t.Context())
 			<-o.done
-			o.opts.CatchUp.FreshShare = share
+			o.opts.CatchUp = mode
 			o.start()
 			o.src.append("f1", 1, 190)
 			o.finish()
@@ -218,7 +222,9 @@ func TestCatchUp_DamagedBacklog(t *testing.T) {
 			r := &rig{t: t, svc: svc, dir: fastDir(t)}
 			r.log, r.dead = openLog(t, r.dir), deadletter.Open(r.dir, deadletter.Options{})
 			r.src = &source{t: t, log: r.log, n: make(map[string]int)}
-			r.opts = shipper.Options{Memory: 64<<10 + drawn.IntN(256<<10), CatchUp: shipper.CatchUp{FreshShare: 0.3},
+			mode := []shipper.CatchUp{{FreshShare: 0.3}, {Latest: true}}[seed%2]
+			svc.scattered = mode.Latest
+			r.opts = shipper.Options{Memory: 64<<10 + drawn.IntN(256<<10), CatchUp: mode,
 				Logger: hclog.New(&hclog.LoggerOptions{Output: &said, Level: hclog.Error})}
 			for range 80 {
 				r.src.append(fmt.Sprint("k", drawn.IntN(12)), 1+drawn.IntN(20), 1000)
@@ -253,7 +259,7 @@ func TestCatchUp_DamagedBacklog(t *testing.T) {
 // The report has the time of the newest event that was delivered, not of the last one.
 func TestReport_NewestDeliveredEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newBroken(t, 20_000, 0.3)
+		o := newBroken(t, 20_000, shipper.CatchUp{FreshShare: 0.3})
 		o.src.sendLong(3000, 200, 30) // their time is 1
 		time.Sleep(time.Minute)
 		if got := o.ship.Report().Newest; got != 0 {
@@ -267,6 +273,88 @@ func TestReport_NewestDeliveredEvent(t *testing.T) {
 		if got := o.ship.Report().Newest; got != 7 || o.place().Stat().Pending.Events == 0 {
 			t.Errorf("beside the backlog: got %d, want 7, with %d events pending", got, o.place().Stat().Pending.Events)
 		}
+		o.finish()
+	})
+}
+
+// The request that ends the outage has old events. After it the newest event of each key of the backlog arrives first, then the
+// rest in order, with fresh events in between.
+func TestCatchUp_NewestOfEachKeyFirst(t *testing.T) {
+	for seed := range uint64(5) {
+		synctest.Test(t, func(t *testing.T) {
+			drawn := rand.New(rand.NewPCG(seed, 75))
+			o := newBroken(t, 20_000, shipper.CatchUp{Latest: true})
+			for range 2000 {
+				o.src.append(fmt.Sprint("k", drawn.IntN(100)*drawn.IntN(3)), 1, 150+drawn.IntN(100))
+			}
+			newest := make(map[string]bool)
+			for key, n := range o.src.n {
+				newest[fmt.Sprintf("%s %d", key, n)] = true
+			}
+			time.Sleep(time.Minute)
+			o.set(true)
+			time.Sleep(time.Duration(1+drawn.IntN(10)) * time.Second)
+			for key := range 20 {
+				o.src.append(fmt.Sprint("f", key), 1, 190)
+			}
+			o.finish()
+			all, rest := o.arrived(), make(map[string]int)
+			for _, p := range all {
+				switch n := 0; {
+				case p.fresh || p.at.Equal(all[0].at):
+				case newest[p.payload]:
+					if len(rest) > 0 {
+						t.Errorf("seed %d: %q arrives after %d keys of the rest", seed, p.payload, len(rest))
+					}
+				default:
+					fmt.Sscanf(p.payload, p.key+" %d", &n)
+					if n <= rest[p.key] {
+						t.Errorf("seed %d: of the rest, %q arrives after event %d", seed, p.payload, rest[p.key])
+					}
+					rest[p.key] = n
+				}
+			}
+			if len(rest) < 50 || o.svc.again > 0 {
+				t.Errorf("seed %d: %d keys have a rest, and %d events arrived twice", seed, len(rest), o.svc.again)
+			}
+		})
+	}
+}
+
+// The newest event of one key fails for a while, beside newest and fresh events of its lane that are stored. The events of the
+// backlog between those are not taken for settled, also after a restart.
+func TestCatchUp_NewestEventOfAKeyFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newBroken(t, 20_000, shipper.CatchUp{Latest: true})
+		keys, stuck := keysOfLanes(4, 1), true
+		outage := o.svc.faults
+		o.svc.faults = func(r *rand.Rand, batch []shipper.Record) fault {
+			f := outage(r, batch)
+			f.failed = make(map[int]*shipper.Error)
+			for i := range batch {
+				if batch[i].Key == keys[0] && stuck {
+					f.failed[i] = failure(shipper.Transient, "slow")
+				}
+			}
+			return f
+		}
+		o.src.sendLong(600, 200, 100) // more than the request that ends the outage takes
+		for _, key := range keys[:3] {
+			o.src.append(key, 50, 190)
+		}
+		time.Sleep(time.Minute)
+		o.set(true)
+		for range 50 { // some of them are in one request with the newest events
+			o.src.append(keys[3], 1, 190)
+			time.Sleep(100 * time.Millisecond)
+		}
+		time.Sleep(time.Minute)
+		o.ship.Halt(t.Context())
+		<-o.done
+		o.start()
+		o.svc.mu.Lock()
+		stuck = false
+		o.svc.mu.Unlock()
 		o.finish()
 	})
 }

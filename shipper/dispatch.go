@@ -29,7 +29,7 @@ type outcome struct {
 // dispatch starts a request for each batch that is worth one, as long as requests are free. It returns the time until it
 // has to be called again.
 func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
-	for !s.halting {
+	for !s.halting && !s.turns.holds() {
 		most := s.batcher.sizer.InFlight(s.window)
 		if len(s.requests) >= most {
 			break

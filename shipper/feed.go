@@ -2,6 +2,7 @@ package shipper
 
 import (
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/standpipe/standpipe/shipper/internal/backoff"
@@ -39,6 +40,8 @@ type feed struct {
 	caughtUp time.Time // when the log's end was last met
 	appended uint64    // bytes of the stream's payloads before the read
 	turn     uint64    // of reads
+
+	stopped atomic.Bool // a search is to end early
 }
 
 // want requests the events of some lanes from an offset on. Events at or after until, which the same blocks may have,
@@ -48,7 +51,9 @@ type want struct {
 	lanes       wal.LaneSet
 	limit       int // bytes
 
-	lose func() (next uint64, err error) // instead of a read: gives up the corrupt part that one has met
+	// Instead of a read:
+	lose   func() (next uint64, err error) // gives up the corrupt part that one has met
+	search func() []wal.Event              // finds the newest events of a backlog
 }
 
 // read is the reader's result.
@@ -57,6 +62,9 @@ type read struct {
 	chunk wal.Chunk
 	err   error
 	lost  bool // a corrupt part was given up: the cursor has settled its events
+
+	searched bool
+	newest   []wal.Event // of a search
 }
 
 func newFeed(source Source, stream string, lanes *lanes, maxDelay time.Duration) *feed {
@@ -71,6 +79,10 @@ func newFeed(source Source, stream string, lanes *lanes, maxDelay time.Duration)
 // run is the reader: it waits for the disk so that Run need not. It ends with wants.
 func (f *feed) run() {
 	for w := range f.wants {
+		if w.search != nil {
+			f.reads <- read{until: w.until, searched: true, newest: w.search()}
+			continue
+		}
 		if w.lose != nil {
 			next, err := w.lose()
 			f.reads <- read{until: w.until, chunk: wal.Chunk{Next: next}, err: err, lost: true}

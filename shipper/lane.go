@@ -26,6 +26,8 @@ type lane struct {
 	twin *lane  // nil: none
 	end  uint64 // 0: none
 	off  bool   // it is not its turn
+	// early is the number of events of the queue that are of the backlog, since each is its key's newest (newest.go).
+	early int
 
 	reading bool      // a read for this lane is under way and its result is wanted
 	served  uint64    // the turn at which it was last read for
@@ -121,6 +123,7 @@ func (l *lane) evict() (freed int) {
 	if l.sent == 0 {
 		l.next = l.progress.Checkpoint
 	}
+	l.next, l.early = max(l.next, l.begin()), min(l.early, l.sent) // early events are read with the rest
 	l.queue = slices.Clone(kept)
 	l.bytes -= freed
 	l.reading = false
@@ -132,6 +135,7 @@ func (l *lane) evict() (freed int) {
 func (l *lane) removeFirst(n int) (freed int) {
 	for i := range l.queue[:n] {
 		freed += l.queue[i].Memory()
+		l.leave(&l.queue[i])
 	}
 	if l.busy { // the request still reads them
 		l.sent -= min(n, l.sent)
@@ -157,6 +161,7 @@ func (l *lane) keep(events []wal.Event, done []bool) (freed int) {
 			continue
 		}
 		freed += events[i].Memory()
+		l.leave(&events[i])
 	}
 	l.bytes -= freed
 	if len(kept) == 0 {

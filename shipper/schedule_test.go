@@ -295,6 +295,10 @@ func (s *schedule) kill() {
 func (s *schedule) catchUp() {
 	s.opts.CatchUp = shipper.CatchUp{}
 	if s.svc.gapped && s.rand.IntN(4) > 0 {
+		if s.opts.CatchUp.Latest = s.rand.IntN(2) == 0; s.opts.CatchUp.Latest {
+			s.svc.scattered = true
+			return
+		}
 		s.opts.CatchUp.FreshShare = 0.05 + 0.9*s.rand.Float64()
 	}
 }

@@ -26,21 +26,22 @@ type service struct {
 	rand   *rand.Rand
 	delay  time.Duration
 
-	mu       sync.Mutex
-	seen     map[string]int  // the highest N of a key
-	payloads map[string]bool // stored payloads
-	stored   map[string]bool // stored payloads, where order does not matter
-	wrote    map[string]int  // how often a payload was stored, whether or not a consumer sees it
-	total    int
-	again    int
-	gaps     bool // events may be dropped, so any later event of a key may be the next one
-	gapped   bool // outages end with a gap (shipper.CatchUp)
-	late     bool // an agent was killed, so an earlier event that it had dropped may arrive too
-	requests int
-	wired    int // received bytes of bodies
-	busy     map[string]bool
-	decoded  map[*byte]contents // the records of the requests under way, by their first byte
-	refused  map[string]bool    // poison payloads
+	mu        sync.Mutex
+	seen      map[string]int  // the highest N of a key
+	payloads  map[string]bool // stored payloads
+	stored    map[string]bool // stored payloads, where order does not matter
+	wrote     map[string]int  // how often a payload was stored, whether or not a consumer sees it
+	total     int
+	again     int
+	gaps      bool // events may be dropped, so any later event of a key may be the next one
+	gapped    bool // outages end with a gap (shipper.CatchUp)
+	scattered bool // and the newest events of the backlog come first, in any order
+	late      bool // an agent was killed, so an earlier event that it had dropped may arrive too
+	requests  int
+	wired     int // received bytes of bodies
+	busy      map[string]bool
+	decoded   map[*byte]contents // the records of the requests under way, by their first byte
+	refused   map[string]bool    // poison payloads
 
 	real, known *shipper.ShardMap // the real shards, and those that the shipper gets; nil: none
 	reshard     func()            // changes real before a request is stored; nil: never
@@ -260,7 +261,7 @@ func (s *service) storeGapped(key string, n int, before bool) {
 	}
 	s.total++
 	last := fmt.Sprintf("%s %d", key, n-1)
-	if n > 1 && n < s.seen[key] && !s.payloads[last] && !s.refused[last] && !s.gaps {
+	if n > 1 && n < s.seen[key] && !s.payloads[last] && !s.refused[last] && !s.gaps && !s.scattered {
 		s.t.Errorf("key %q: got event %d before event %d", key, n, n-1)
 	}
 	s.seen[key] = max(s.seen[key], n)

@@ -68,7 +68,6 @@ func (s *Shipper) settle(o outcome) {
 	step := s.lanes.settlement(add)
 	step.State = o.response.State
 	s.record(step)
-	s.splitAfterOutage()
 	s.dropBelowFloor() // events that the request held back
 }
 

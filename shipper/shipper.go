@@ -208,6 +208,7 @@ func (s *Shipper) Run(ctx context.Context) error {
 	}()
 	s.bandwidth.join(&s.opts)
 	err := s.ship(ctx)
+	s.feed.stopped.Store(true)
 	close(s.feed.wants)
 	<-reader
 	stuck := s.drain()
@@ -264,6 +265,7 @@ func (s *Shipper) ship(ctx context.Context) error {
 func (s *Shipper) act(ctx context.Context) time.Duration {
 	s.raiseFloor()
 	s.lanes.regroup()
+	s.splitAfterOutage()
 	wake := s.cutOffHolders(time.Now())
 	wake = min(wake, s.feed.next(time.Now(), s.demand()))
 	if s.feed.growth.takeFresh() {
@@ -286,6 +288,11 @@ func (s *Shipper) demand() demand {
 
 // took puts the events of a read into the lanes, and settles those that are dropped.
 func (s *Shipper) took(r read) {
+	if r.searched {
+		s.feed.reading, s.turns.searching = false, false
+		s.lanes.splitAtNewest(r.until, r.newest, s.floor.Offset(), time.Now())
+		return
+	}
 	var corrupt *wal.CorruptError
 	if errors.As(r.err, &corrupt) && s.lanes.rejoin() {
 		s.feed.lose(&r, corrupt, s.opts.Cursor)
