@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/agent/internal/destination"
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/ranged"
@@ -100,7 +101,7 @@ func (r *route) newPipeline(target destination.Target) *pipeline {
 	return &pipeline{target.Batches, shipper.New(shipper.Options{
 		Source: s.log, Cursor: r.cursor, Sink: target.Batches, Dead: s.dead,
 		MaxDelay: d.Batch.MaxDelay, Retry: retry,
-		CatchUp: shipper.CatchUp{FreshShare: d.CatchUp.FreshShare},
+		CatchUp: shipper.CatchUp{FreshShare: d.CatchUp.FreshShare, Latest: d.CatchUp.Order == config.Latest},
 		Unpaced: !d.Pace, Memory: s.memory.ForShipper(shipper.DefaultMemory, s.destinations()),
 		Link: link, Bandwidth: d.Bandwidth, Priority: priorities[d.Priority],
 		Endpoint: typ.Endpoint(d), Outages: s.outages,

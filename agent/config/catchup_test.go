@@ -21,14 +21,20 @@ stream "a" {
     delivery = "exactly_once"
   }
 }
-stream "b" { destinations = ["jobs"] }`)
+stream "b" {
+  catch_up     = "latest"
+  destinations = ["jobs"]
+}
+stream "c" { destinations = ["jobs"] }`)
 	want := map[string]float64{"live": 0.3, "jobs": 0.3, "local": 0, "once": 0}
 	for _, d := range c.Streams[0].Destinations {
 		if got := d.CatchUp.FreshShare; got != want[d.Name] {
 			t.Errorf("%s: got %v, want %v", d.Name, got, want[d.Name])
 		}
 	}
-	if got := c.Streams[1].Destinations[0].CatchUp; got != (config.CatchUp{}) {
-		t.Errorf("the stream without the setting: got %+v", got)
+	for i, want := range []string{config.OldestFirst, config.Latest, ""} {
+		if got := c.Streams[i].Destinations[0].CatchUp.Order; got != want {
+			t.Errorf("stream %d: got %s, want %s", i, got, want)
+		}
 	}
 }

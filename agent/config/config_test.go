@@ -82,13 +82,13 @@ func TestLoad_OfAGateway(t *testing.T) {
 		Metrics: config.Metrics{PerStream: "auto"},
 		Prices:  config.Prices{Currency: "USD"},
 		Streams: []config.Stream{
-			{Name: "clicks", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Linger: linger, Priority: "normal", Destinations: []config.Destination{
+			{Name: "clicks", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Linger: linger, Priority: "normal", CatchUp: config.CatchUp{Order: "oldest_first"}, Destinations: []config.Destination{
 				{Type: "kinesis", Name: "live", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Pace: true, Priority: "normal", Stream: "clicks", Aggregate: "kpl", AggregateBy: "key", Order: "key",
 					Compression: "none"},
 				{Type: "firehose", Name: "archive", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Pace: true, Priority: "normal", DeliveryStream: "clicks-archive", Order: "key",
 					Compression: "none"},
 			}},
-			{Name: "meter-*", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Linger: linger, Priority: "normal", MaxStreams: 1000, Destinations: []config.Destination{
+			{Name: "meter-*", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Linger: linger, Priority: "normal", CatchUp: config.CatchUp{Order: "oldest_first"}, MaxStreams: 1000, Destinations: []config.Destination{
 				{Type: "file", Name: "local", Priority: "normal", Batch: defaultBatch, Retry: defaultRetry,
 					Path: "/var/lib/standpipe/out/${stream}", RollSize: 64 << 20, RollInterval: time.Minute},
 			}},

@@ -69,7 +69,7 @@ func loopbackListener() Listener {
 func defaultAdmin() Admin { return Admin{Network: "tcp", Address: adminAddress} }
 
 func defaultStream(name string) Stream {
-	s := Stream{Name: name, Format: "json", MaxEventSize: 1000 * kib, Ack: "durable", Linger: defaultLinger, Priority: "normal"}
+	s := Stream{Name: name, Format: "json", MaxEventSize: 1000 * kib, Ack: "durable", Linger: defaultLinger, Priority: "normal", CatchUp: CatchUp{Order: OldestFirst}}
 	if pattern.Is(name) {
 		s.MaxStreams = DefaultMaxStreams
 	}

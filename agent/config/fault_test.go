@@ -185,10 +185,26 @@ stream "b" {
 stream "c" {
   fresh_share = "0.3"
   destination "file" "f" { path = "z" }
+}
+stream "d" {
+  catch_up    = "latest"
+  fresh_share = 0.3
+  destination "sqs" "f" { queue_url = "https://sqs.eu-west-1.amazonaws.com/123456789012/jobs" }
+}
+stream "e" {
+  catch_up = "latest"
+  destination "file" "f" { path = "u" }
+}
+stream "f" {
+  catch_up = "newest"
+  destination "file" "f" { path = "v" }
 }`, []string{
 			`2:17: fresh_share: 1 leaves nothing to older events; allowed is a decimal number over 0 and below 1, like 0.3`,
 			`6:17: fresh_share: every destination of stream "b" keeps the order of the whole stream; allowed is fresh_share beside a kinesis, firehose or sqs destination, or kafka with at_least_once`,
-			`10:17: fresh_share: "0.3" is no such number; allowed is a decimal number over 0 and at most 1 without quotes, like 0.1`}},
+			`10:17: fresh_share: "0.3" is no such number; allowed is a decimal number over 0 and at most 1 without quotes, like 0.1`,
+			`15:17: fresh_share: catch_up = "latest" sends fresh events first; allowed is fresh_share beside catch_up = "oldest_first"`,
+			`19:14: catch_up: every destination of stream "e" keeps the order of the whole stream; allowed is catch_up beside a kinesis, firehose or sqs destination, or kafka with at_least_once`,
+			`23:14: catch_up: "newest" is unknown; allowed is oldest_first or latest`}},
 		{"a bound of streams that are one", "stream \"a\" {\n  max_streams = 5\n  destination \"file\" \"f\" { path = \"x\" }\n}", []string{
 			`2:17: max_streams: stream "a" is one stream; allowed is max_streams beside a pattern, like "meter-*"`}},
 		{"words", "log_level = \"loud\"\nwal {\n  on_full = \"drop\"\n}", []string{

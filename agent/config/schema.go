@@ -207,6 +207,8 @@ var streamSection = schema.Section[Stream]{
 			Means("The same wait, of an append with the ack level accepted."),
 		schema.Word("priority", func(s *Stream) *string { return &s.Priority }, "high", "normal", "low").
 			Means("The share of the agent's bandwidth while several streams wait: 16, 4 or 1."),
+		schema.Word("catch_up", func(s *Stream) *string { return &s.CatchUp.Order }, OldestFirst, Latest).
+			Means("The order after an outage: oldest_first keeps the order of each key; with latest the newest event of each key goes first."),
 		schema.Share("fresh_share", func(s *Stream) *float64 { return &s.CatchUp.FreshShare }).ByDefault("none").
 			Means("After an outage, the part of the sent bytes that newer events have while older ones wait. Their keys lose their order across the outage."),
 		schema.Duration("max_age", "72h", func(s *Stream) *time.Duration { return &s.MaxAge }, 0).ByDefault("as in wal").
