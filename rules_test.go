@@ -98,6 +98,7 @@ var arrows = map[string][]string{
 	"shipper/internal/pace":            {"shipper/limit"},
 	"shipper/internal/pack":            {"shipper/internal/pace", "shipper/kpl", "wal"},
 	"shipper/internal/backoff":         nil,
+	"shipper/internal/catchup":         {"wal"},
 	"shipper/internal/sizing":          nil,
 	"shipper/internal/outage":          {"shipper/internal/backoff", "wal"},
 	"shipper/internal/yield":           {"shipper/limit"},

@@ -6,106 +6,42 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/shipper/internal/backoff"
+	"github.com/standpipe/standpipe/shipper/internal/catchup"
 	"github.com/standpipe/standpipe/shipper/internal/pack"
 	"github.com/standpipe/standpipe/wal"
 )
 
-// CatchUp is the order in which a destination gets a stream's events after an outage. An outage is a time of at least 10 s
-// in which no request got through; or a start of the shipper with an event that has waited for so long. The zero value
-// keeps the order of each key: the oldest events go first. At most one field is set.
-//
-// In every other mode the outage ends with a gap: the events before it are the backlog, the events after it are fresh.
-// Each lane has a place in both, and sends them in requests of their own. The order of a key is kept within the backlog
-// and among the fresh events, not between the two. It has no effect on destinations with the order of the whole stream.
-type CatchUp struct {
-	// FreshShare is the part of the bytes, above 0 and below 1, that fresh events have while some of the backlog waits.
-	// Each part uses the bytes that the other one leaves. 0: the oldest events go first.
-	FreshShare float64
-	// Latest: the newest event of each key of the backlog goes first, then fresh events, and the rest of the backlog uses
-	// what they leave.
-	Latest bool
-}
-
-func (c CatchUp) splits() bool { return c.FreshShare > 0 || c.Latest }
-
-// share returns the part of the bytes that fresh events have.
-func (c CatchUp) share() float64 {
-	if c.Latest {
-		return 1
-	}
-	return c.FreshShare
-}
+// CatchUp is the order in which a destination gets a stream's events after an outage.
+type CatchUp = catchup.Mode
 
 const (
-	// outageLeast is the shortest outage that ends with a gap.
-	outageLeast = 10 * time.Second
 	// mostRuns is the number of settled runs in a lane's backlog up to which another outage makes a new gap. With more, the
 	// lane keeps its gap, so its progress stays small.
 	mostRuns = 8
 	// mostRunsNewest is the same where the newest events of the keys go first.
-	mostRunsNewest = 2 * mostNewest
+	mostRunsNewest = 2 * catchup.MostKeys
 	// noOffset is beyond every offset.
 	noOffset = math.MaxUint64
 )
 
-// turns decides whether fresh events or the backlog go next. It is used by Run's goroutine alone.
-type turns struct {
-	mode   CatchUp
-	tested bool      // a request has got through since the start
-	since  time.Time // start of the first request of those that fail
-	ended  bool      // an outage has ended, and its gap is still to be made
-
-	searching bool // for the newest events of the backlog; nothing is sent meanwhile
-
-	fresh   bool    // the part of the last batch
-	balance float64 // the bytes that fresh events may send before the backlog's turn
-	largest float64 // bytes of the largest batch
-}
-
-// failed notes that the destination fails, by a request that began at started.
-func (t *turns) failed(started time.Time) { t.since = started }
-
-// recovered notes that a request got through. after reports whether others had failed before it.
-func (t *turns) recovered(now time.Time, after bool, cursor Cursor) {
-	began := t.since
-	if !t.tested && t.mode.splits() {
-		if at := cursor.Stat().OldestPending; !at.IsZero() && (!after || at.Before(began)) {
-			began, after = at, true
-		}
-	}
-	t.tested = true
-	t.ended = t.ended || after && now.Sub(began) >= outageLeast
-}
-
-// sent notes that the last batch goes out. A part that had nothing to send gets at most one batch more than its share later.
-func (t *turns) sent(bytes int) {
-	n := float64(bytes)
-	if t.fresh {
-		t.balance -= (1 - t.mode.share()) * n
-	} else {
-		t.balance += t.mode.share() * n
-	}
-	t.largest = max(t.largest, n)
-	t.balance = max(-t.largest, min(t.balance, t.largest))
-}
-
 // splitAfterOutage makes the gap of an outage that has ended.
 func (s *Shipper) splitAfterOutage() {
 	switch {
-	case !s.turns.ended:
+	case !s.turns.Ended:
 		return
-	case s.lanes.whole || !s.turns.mode.splits():
-	case s.turns.mode.Latest:
-		s.searchNewest()
-		return
+	case s.lanes.whole || !s.turns.Mode.Splits():
+	case s.turns.Mode.Latest:
+		if s.feed.reading {
+			return // the search is the next read
+		}
+		s.turns.Searching = true
+		s.feed.search(&catchup.Search{Source: s.opts.Source, Stream: s.stream, Settled: s.opts.Cursor.Lanes(), Until: s.lanes.next(),
+			Memory: s.lanes.memory, Stopped: &s.feed.stopped})
 	default:
 		s.lanes.split(s.lanes.next(), mostRuns)
 	}
-	s.turns.ended = false
+	s.turns.Ended = false
 }
-
-// holds reports whether nothing is sent before the newest events of the backlog are known.
-func (t *turns) holds() bool { return t.searching || t.ended && t.mode.Latest }
 
 // nextBatch is the batcher's next, for one of most requests at once. While the lanes catch up, a batch has either fresh
 // events or some of the backlog, and the backlog leaves one request to fresh events that may go first.
@@ -114,7 +50,7 @@ func (s *Shipper) nextBatch(now time.Time, most int) (batch *pack.Batch, wake ti
 		return s.batcher.next(now, s.demand(), s.feed.reading)
 	}
 	wake = backoff.Forever
-	first := s.turns.balance >= 0
+	first := s.turns.First()
 	for _, fresh := range [...]bool{first, !first} {
 		if first && !fresh && len(s.requests) > 0 && len(s.requests) >= most-1 {
 			continue
@@ -122,7 +58,7 @@ func (s *Shipper) nextBatch(now time.Time, most int) (batch *pack.Batch, wake ti
 		s.lanes.admit(fresh)
 		batch, left := s.batcher.next(now, s.demand(), s.feed.reading)
 		if batch != nil {
-			s.turns.fresh = fresh
+			s.turns.Fresh = fresh
 			return batch, 0
 		}
 		wake = min(wake, left)
@@ -155,6 +91,24 @@ func (s *lanes) split(gap uint64, most int) {
 		l.twin, l.end = twin, gap
 	}
 	s.join()
+}
+
+// splitAtNewest makes the gap of an outage. The newest events of the keys of its backlog go first, except for events below
+// the floor.
+func (s *lanes) splitAtNewest(gap uint64, newest []wal.Event, floor uint64, now time.Time) {
+	s.split(gap, mostRunsNewest)
+	for i := range newest {
+		e := &newest[i]
+		l := s.all[e.Lane]
+		if l.twin == nil || l.end != gap || l.busy || l.progress.Done(e.Offset) || e.Offset < floor {
+			continue
+		}
+		if l.twin.early == 0 {
+			s.held -= l.evict() // it waits for the newest events, and reads on then
+		}
+		l.twin.early++
+		s.push(l.twin, e, now)
+	}
 }
 
 // fold gives up the gap of a lane whose twin is in no request. The settled events of the twin become settled runs of the
@@ -295,4 +249,12 @@ func (l *lane) union() wal.Progress {
 		fresh.Settled = append([]wal.Run{{First: l.end, Next: next}}, fresh.Settled...)
 	}
 	return l.progress.With(fresh)
+}
+
+// leave notes that an event has left the queue, settled. If it is of the backlog, that is progress of the twin.
+func (l *lane) leave(e *wal.Event) {
+	if l.early > 0 && e.Offset < l.twin.end {
+		l.early--
+		l.twin.progress.Settled = mergeRuns(l.twin.progress.Settled, []wal.Run{{First: e.Offset, Next: e.Offset + 1}})
+	}
 }

@@ -76,7 +76,7 @@ func each(failure *Error, n int) []*Error {
 // fail notes that all requests fail, and slows the destination if it rejects them for their rate.
 func (s *Shipper) fail(o *outcome, failure *Error, now time.Time) {
 	if s.failures == nil {
-		s.turns.failed(o.started)
+		s.turns.Failed(o.started)
 	}
 	s.failures = s.opts.Retry.Again(s.failures, failure, now)
 	if o.started.Before(s.back) { // the link was down when it started
@@ -110,7 +110,7 @@ func (s *Shipper) outOfReach(now time.Time) bool {
 		return false
 	}
 	if s.failures == nil {
-		s.turns.failed(now)
+		s.turns.Failed(now)
 		s.failures = s.opts.Retry.Again(nil, hold.Error, now)
 		s.opts.Outages.Failed(s.member, s.failures)
 	}
@@ -124,7 +124,7 @@ func (s *Shipper) recovered(now time.Time) {
 	if s.bandwidth.path != nil {
 		s.bandwidth.path.Reached()
 	}
-	s.turns.recovered(now, s.failures != nil, s.opts.Cursor)
+	s.turns.Recovered(now, s.failures != nil, s.opts.Cursor)
 	s.window = min(2*s.window, s.opts.InFlight)
 	if s.failures == nil {
 		return

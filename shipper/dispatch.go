@@ -29,7 +29,7 @@ type outcome struct {
 // dispatch starts a request for each batch that is worth one, as long as requests are free. It returns the time until it
 // has to be called again.
 func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
-	for !s.halting && !s.turns.holds() {
+	for !s.halting && !s.turns.Holds() {
 		most := s.batcher.sizer.InFlight(s.window)
 		if len(s.requests) >= most {
 			break
@@ -60,7 +60,7 @@ func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
 			return backoff.Forever
 		}
 		s.batcher.sent()
-		s.turns.sent(batch.Size())
+		s.turns.Sent(batch.Size())
 
 		// Its lanes start no other request before it has ended. Their events stay in the queues until then.
 		for i := range batch.Shares() {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/shipper/internal/backoff"
+	"github.com/standpipe/standpipe/shipper/internal/catchup"
 	"github.com/standpipe/standpipe/shipper/internal/yield"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -53,7 +54,7 @@ type want struct {
 
 	// Instead of a read:
 	lose   func() (next uint64, err error) // gives up the corrupt part that one has met
-	search func() []wal.Event              // finds the newest events of a backlog
+	search *catchup.Search                 // for the newest events of a backlog
 }
 
 // read is the reader's result.
@@ -80,7 +81,7 @@ func newFeed(source Source, stream string, lanes *lanes, maxDelay time.Duration)
 func (f *feed) run() {
 	for w := range f.wants {
 		if w.search != nil {
-			f.reads <- read{until: w.until, searched: true, newest: w.search()}
+			f.reads <- read{until: w.until, searched: true, newest: w.search.Run()}
 			continue
 		}
 		if w.lose != nil {
@@ -91,6 +92,12 @@ func (f *feed) run() {
 		chunk, err := f.source.Read(f.stream, w.from, w.lanes, w.limit)
 		f.reads <- read{until: w.until, chunk: chunk, err: err}
 	}
+}
+
+// search makes the reader search for the newest events of a backlog. No read is under way.
+func (f *feed) search(newest *catchup.Search) {
+	f.reading = true
+	f.wants <- want{until: newest.Until, search: newest}
 }
 
 // lose makes the reader give up the corrupt part that r has met. The lanes of the read stay reserved until that is done.

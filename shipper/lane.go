@@ -26,7 +26,7 @@ type lane struct {
 	twin *lane  // nil: none
 	end  uint64 // 0: none
 	off  bool   // it is not its turn
-	// early is the number of events of the queue that are of the backlog, since each is its key's newest (newest.go).
+	// early is the number of events of the queue that are of the backlog, since each is its key's newest (catchup.go).
 	early int
 
 	reading bool      // a read for this lane is under way and its result is wanted

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/standpipe/standpipe/shipper/internal/backoff"
+	"github.com/standpipe/standpipe/shipper/internal/catchup"
 	"github.com/standpipe/standpipe/shipper/internal/outage"
 	"github.com/standpipe/standpipe/shipper/internal/pace"
 	"github.com/standpipe/standpipe/wal"
@@ -80,7 +81,7 @@ type Shipper struct {
 	lanes   *lanes
 	feed    *feed
 	batcher *batcher
-	turns   turns
+	turns   catchup.Turns
 	floor   wal.Floor // events below are dropped
 
 	outcomes  chan outcome
@@ -137,7 +138,7 @@ func New(o Options) *Shipper {
 	s.lanes = newLanes(o.Cursor.Lanes(), shape.WholeOrder, o.Memory, func() uint64 { return o.Source.Next(s.stream) })
 	s.feed = newFeed(o.Source, s.stream, s.lanes, o.MaxDelay)
 	s.window = o.InFlight
-	s.turns.mode = o.CatchUp
+	s.turns.Mode = o.CatchUp
 	s.batcher = &batcher{sink: o.Sink, lanes: s.lanes, maxDelay: o.MaxDelay, bandwidth: &s.bandwidth}
 	if !o.Unpaced {
 		s.batcher.pacer = pace.NewPacer(shape.Quota, shape.KeyCounts, len(s.lanes.all), s.progress)
@@ -289,7 +290,7 @@ func (s *Shipper) demand() demand {
 // took puts the events of a read into the lanes, and settles those that are dropped.
 func (s *Shipper) took(r read) {
 	if r.searched {
-		s.feed.reading, s.turns.searching = false, false
+		s.feed.reading, s.turns.Searching = false, false
 		s.lanes.splitAtNewest(r.until, r.newest, s.floor.Offset(), time.Now())
 		return
 	}
