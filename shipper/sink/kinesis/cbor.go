@@ -56,7 +56,11 @@ func (p cborProtocol) DeserializeResponse(ctx context.Context, op *smithy.Operat
 	}
 	p.format.answered()
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
-		return p.decoder.DeserializeResponse(ctx, op, types, resp, out)
+		err := p.decoder.DeserializeResponse(ctx, op, types, resp, out)
+		if err != nil {
+			p.format.broken()
+		}
+		return err
 	}
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {

@@ -53,9 +53,16 @@ func (f *format) option(o *kinesis.Options) {
 // decoder decodes responses in CBOR: they have the members of Smithy's RPC v2.
 var decoder = rpcv2.NewCBOR(schemas.Kinesis_20131202)
 
-// try calls send, which sends a request with the given options. If the endpoint rejects the request because it is in
+// mostElsewhere bounds the records of a request in CBOR to an endpoint that is not AWS's. Kinesalite 3.3.3 cuts responses in
+// CBOR off at 16 KiB, which is about 150 results.
+const mostElsewhere = 64
+
+// try calls send, which sends a request of so many records with the given options. If the endpoint rejects the request because it is in
 // CBOR, try calls send again, for JSON: the endpoint can't have stored anything that it can't read.
-func (f *format) try(ctx context.Context, send func(...func(*kinesis.Options)) error) error {
+func (f *format) try(ctx context.Context, records int, send func(...func(*kinesis.Options)) error) error {
+	if !f.ofAWS && records > mostElsewhere {
+		return send()
+	}
 	if !f.usesCBOR() {
 		err := send()
 		f.triedJSON(err)
@@ -93,6 +100,15 @@ func (f *format) answeredOtherwise() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.doubt = !f.ofAWS
+}
+
+// broken notes a response in CBOR that can't be decoded.
+func (f *format) broken() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.ofAWS {
+		f.cbor, f.json = false, true
+	}
 }
 
 // unanswered notes that a request in CBOR has failed: some stand-ins close the connection when they can't read it.

@@ -124,6 +124,31 @@ func TestFormat_JSONWhereAnEndpointRejectsCBOR(t *testing.T) {
 	}
 }
 
+// A stand-in that cuts long responses in CBOR off gets requests with many records in JSON, and each is stored once.
+func TestFormat_ManyRecordsAreInJSONElsewhere(t *testing.T) {
+	srv := fakeaws.Start(t)
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		response := httptest.NewRecorder()
+		srv.ServeHTTP(response, r)
+		body := response.Body.Bytes()
+		if fakeaws.InCBOR(r) {
+			body = body[:min(len(body), 16<<10)]
+		}
+		w.Header().Set("Content-Type", response.Header().Get("Content-Type"))
+		w.Write(body)
+	}))
+	t.Cleanup(front.Close)
+	k := openBehind(t, srv, front.URL)
+	for _, records := range []int{500, 64, 65, 1, 500} {
+		if r := k.Send(t.Context(), keyed(records)); r.Err != nil {
+			t.Errorf("%d records: %v", records, r.Err)
+		}
+	}
+	if got, want := srv.Stored(), 500+64+65+1+500; got != want {
+		t.Errorf("got %d records stored, want each once: %d", got, want)
+	}
+}
+
 // Errors that say nothing about the format don't end the attempts with CBOR.
 func TestFormat_OtherErrorsLeaveCBOR(t *testing.T) {
 	srv := fakeaws.Start(t)

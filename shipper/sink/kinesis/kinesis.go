@@ -88,7 +88,7 @@ func (k *Sink) put(ctx context.Context, batch []shipper.Record) shipper.Response
 	}
 	in := k.request(batch)
 	var out *kinesis.PutRecordsOutput
-	err := k.format.try(ctx, func(o ...func(*kinesis.Options)) (err error) {
+	err := k.format.try(ctx, len(batch), func(o ...func(*kinesis.Options)) (err error) {
 		out, err = k.client.PutRecords(ctx, in, o...)
 		return err
 	})
