@@ -277,8 +277,8 @@ func TestReport_NewestDeliveredEvent(t *testing.T) {
 	})
 }
 
-// The request that ends the outage has old events. After it the newest event of each key of the backlog arrives first, then the
-// rest in order, with fresh events in between.
+// The request that ends the outage has old events. After it the newest event of each key of the backlog arrives before
+// the others of the key, which arrive in order.
 func TestCatchUp_NewestOfEachKeyFirst(t *testing.T) {
 	for seed := range uint64(5) {
 		synctest.Test(t, func(t *testing.T) {
@@ -303,8 +303,8 @@ func TestCatchUp_NewestOfEachKeyFirst(t *testing.T) {
 				switch n := 0; {
 				case p.fresh || p.at.Equal(all[0].at):
 				case newest[p.payload]:
-					if len(rest) > 0 {
-						t.Errorf("seed %d: %q arrives after %d keys of the rest", seed, p.payload, len(rest))
+					if rest[p.key] > 0 {
+						t.Errorf("seed %d: %q arrives after event %d of the key", seed, p.payload, rest[p.key])
 					}
 				default:
 					fmt.Sscanf(p.payload, p.key+" %d", &n)
