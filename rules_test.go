@@ -83,7 +83,8 @@ var arrows = map[string][]string{
 	"agent/ingest/internal/intake": {
 		"agent/internal/access", "agent/ingest/internal/budget", "agent/ingest/internal/connlimit", "agent/ingest/internal/jsonscan", "proto/standpipe/v1", "wal", "wal/timeline",
 	},
-	"agent/ingest/internal/otlp": {"agent/ingest/internal/budget", "agent/ingest/internal/intake", "agent/ingest/internal/jsonscan", "wal"},
+	"agent/ingest/internal/readout": {"agent/ingest/internal/intake", "agent/internal/access", "proto/standpipe/v1", "wal"},
+	"agent/ingest/internal/otlp":    {"agent/ingest/internal/budget", "agent/ingest/internal/intake", "agent/ingest/internal/jsonscan", "wal"},
 	"agent/ingest/internal/socketin": {"agent/internal/access", "agent/ingest/internal/budget", "agent/ingest/internal/connlimit", "agent/ingest/internal/intake", "agent/ingest/internal/jsonscan",
 		"proto/standpipe/v1", "wal", "wal/timeline"},
 	"agent/ingest/internal/httpin": {"agent/ingest/internal/budget", "agent/ingest/internal/connlimit", "agent/ingest/internal/intake", "agent/ingest/internal/jsonscan",
@@ -92,6 +93,7 @@ var arrows = map[string][]string{
 		"proto/standpipe/v1", "wal"},
 	"agent/internal/topicmap": nil,
 	"agent/ingest/internal/grpcin": {"agent/internal/access", "agent/ingest/internal/budget", "agent/ingest/internal/h2guard", "agent/ingest/internal/intake", "agent/ingest/internal/otlp",
+		"agent/ingest/internal/readout",
 		"proto/standpipe/v1", "wal", "wal/timeline"},
 	"shipper/limit":                    nil,
 	"shipper/internal/link":            {"shipper/internal/backoff", "shipper/limit"},
@@ -130,6 +132,7 @@ var arrows = map[string][]string{
 	"cmd/standpipe/internal/cli":       {"agent/admin", "agent/config", "client"},
 	"cmd/standpipe/internal/walcmd":    {"cmd/standpipe/internal/cli", "wal", "wal/inspect"},
 	"cmd/standpipe/internal/deadcmd":   {"cmd/standpipe/internal/cli", "agent/admin"},
+	"cmd/standpipe/internal/tapcmd":    {"cmd/standpipe/internal/cli", "client"},
 	"cmd/standpipe/internal/topcmd":    {"cmd/standpipe/internal/cli", "agent/admin"},
 	"cmd/standpipe/internal/putcmd":    {"cmd/standpipe/internal/cli", "client", "proto/standpipe/v1"},
 }

@@ -107,7 +107,7 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 		return fmt.Errorf("%sadmin: %w", posPrefix(conf.Admin.Pos), err)
 	}
 	a.listeners = &listeners{
-		log: ingest.FromWAL(a.log), streams: a.streams, register: a.register, metrics: a.metrics, logger: a.logger, memory: bound, clock: a.clock,
+		log: ingest.FromWAL(a.log), reads: a.log, streams: a.streams, register: a.register, metrics: a.metrics, logger: a.logger, memory: bound, clock: a.clock,
 		bound: make(map[listenerKey]*listener), leaving: make(map[*listener]struct{}),
 	}
 	added, err := a.listeners.bindNew(conf)

@@ -19,11 +19,13 @@ import (
 	"github.com/standpipe/standpipe/agent/internal/clock"
 	"github.com/standpipe/standpipe/agent/internal/descriptors"
 	"github.com/standpipe/standpipe/agent/internal/memory"
+	"github.com/standpipe/standpipe/wal"
 )
 
 // listeners are the listeners that producers connect to. Its owner serializes all calls.
 type listeners struct {
 	log      ingest.Log
+	reads    *wal.Log
 	streams  *streams
 	register *access.Register
 	metrics  *admin.Metrics
@@ -84,7 +86,7 @@ func (ls *listeners) bind(c config.Listener) (*listener, error) {
 		return nil, fmt.Errorf("%slistener %q: %w", posPrefix(c.Pos), c.Type, err)
 	}
 	l := &listener{key: keyOf(c), maxConnections: c.MaxConnections, gone: newLatch(), security: secured}
-	l.server, err = ingest.New(ingest.Options{
+	o := ingest.Options{
 		Type: c.Type, Network: c.Network, Address: c.Address, Mode: c.Mode,
 		Log: submitter{ls.log, ls.streams}, Streams: ls.streams, Relays: ls.streams, Observer: ls.metrics,
 		Logger: ls.logger.Named(c.Type), Budget: ls.budget(c),
@@ -92,7 +94,11 @@ func (ls *listeners) bind(c config.Listener) (*listener, error) {
 		MaxConnections: int(c.MaxConnections), MaxStreams: int(c.MaxStreams), NoHTTP2Guard: !c.HTTP2Guard,
 		HTTP: httpOptions(c.HTTP), MQTT: ingest.MQTTOptions{Topics: c.Topics, Origins: c.HTTP.CORSOrigins}, OTLP: (*ingest.OTLPOptions)(c.OTLP),
 		TLS: l.tls(), Guard: l.guard, Clock: ls.clock.Stamp,
-	})
+	}
+	if !c.Insecure || l.guard != nil { // else anybody in the network could read
+		o.Reads = ls.reads
+	}
+	l.server, err = ingest.New(o)
 	if err != nil {
 		return nil, fmt.Errorf("%slistener %q: %w", posPrefix(c.Pos), c.Type, err)
 	}

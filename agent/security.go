@@ -53,7 +53,7 @@ func identities(conf *config.Config) []access.Identity {
 	for _, i := range conf.Identities {
 		all = append(all, access.Identity{
 			Name: i.Name, Where: i.Pos.String(), TokenFile: i.TokenFile, Certificates: i.Certificates, UIDs: i.UIDs, GIDs: i.GIDs,
-			Streams: i.Streams, MaxEvents: i.MaxEvents, MaxBytes: i.MaxBytes,
+			Streams: i.Streams, Read: i.Read, MaxEvents: i.MaxEvents, MaxBytes: i.MaxBytes,
 		})
 	}
 	return all

@@ -79,7 +79,8 @@ type Identity struct {
 	TokenFile           string   // empty: none
 	UIDs, GIDs          []int64  // of the processes on a unix socket
 	Certificates        []string // patterns of names in client certificates
-	Streams             []string // patterns; nil: every stream
+	Streams             []string // patterns of those that it may write to; nil: every stream
+	Read                []string // patterns of those that it may read
 	MaxEvents, MaxBytes int64    // a second; 0: no limit
 	Pos                 Pos
 }

@@ -22,6 +22,8 @@ var identitySection = schema.Section[Identity]{
 			Means("The groups of processes on a unix socket."),
 		schema.Limiting("streams", `a list of streams' names or patterns, like ["meter-*"]`, func(i *Identity) *[]string { return &i.Streams }, rule.Pattern).ByDefault("all streams").
 			Means("The streams that the identity may write to."),
+		schema.Strings("read", `a list of streams' names or patterns, like ["meter-*"]`, func(i *Identity) *[]string { return &i.Read }, rule.Pattern).
+			Means("The streams that the identity may read. An identity reads nothing by default."),
 		schema.CountRate("max_events", "1000/s", func(i *Identity) *int64 { return &i.MaxEvents }).
 			Means("The limit for the events on all listeners together."),
 		schema.ByteRate("max_bytes", "1MiB/s", func(i *Identity) *int64 { return &i.MaxBytes }, 1).

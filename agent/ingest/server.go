@@ -17,6 +17,7 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	"github.com/standpipe/standpipe/agent/ingest/internal/mqttin"
 	"github.com/standpipe/standpipe/agent/ingest/internal/otlp"
+	"github.com/standpipe/standpipe/agent/ingest/internal/readout"
 	"github.com/standpipe/standpipe/agent/ingest/internal/socketin"
 	"github.com/standpipe/standpipe/agent/internal/access"
 	"github.com/standpipe/standpipe/wal/timeline"
@@ -68,6 +69,10 @@ type Options struct {
 	// NoHTTP2Guard removes the limits of a gRPC listener for the bytes and the number of the half-sent requests of all
 	// connections together. It is for the case that the guard itself has a fault.
 	NoHTTP2Guard bool
+
+	// Reads is the log whose events a gRPC listener offers to callers that may read; default: none. Without a guard that
+	// is every caller.
+	Reads readout.Log
 
 	HTTP httpin.Options
 	MQTT mqttin.Options
@@ -163,7 +168,7 @@ func New(o Options) (*Server, error) {
 	case GRPC:
 		s.wire = grpcin.New(in, &grpcin.Options{
 			MaxRequestSize: o.MaxRequestSize, MaxStreams: o.MaxStreams, NoHTTP2Guard: o.NoHTTP2Guard,
-			OTLP: o.OTLP, TLS: o.TLS,
+			OTLP: o.OTLP, TLS: o.TLS, Reads: o.Reads,
 		})
 	case HTTP:
 		s.wire = httpin.New(in, httpin.Config{Options: o.HTTP, MaxRequestSize: o.MaxRequestSize, OTLP: o.OTLP, TLS: o.TLS})

@@ -19,6 +19,7 @@ import (
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/deadcmd"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/destinationcmd"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/putcmd"
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/tapcmd"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/topcmd"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/walcmd"
 )
@@ -36,6 +37,7 @@ var commands = []func() *cobra.Command{
 	newHealthcheckCommand,
 	newReloadCommand,
 	newLinkCommand,
+	tapcmd.New,
 	newCostCommand,
 	destinationcmd.New,
 	deadcmd.New,

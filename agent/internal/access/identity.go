@@ -18,6 +18,7 @@ type Identity struct {
 	UIDs, GIDs   []int64  // of the process, on a unix socket
 
 	Streams             []string // patterns for streams that it may write to; nil: all
+	Read                []string // patterns for streams that it may read
 	MaxEvents, MaxBytes int64    // a second; 0: no limit
 }
 
@@ -71,6 +72,9 @@ func (s *Sender) MayWrite(stream string) bool {
 	return s.knows.Streams == nil || matchesAny(s.knows.Streams, stream)
 }
 
+// MayRead reports whether the sender may read the stream.
+func (s *Sender) MayRead(stream string) bool { return matchesAny(s.knows.Read, stream) }
+
 // Take acquires the rate budget for a batch of so many events and payload bytes, or returns the time to wait before another
 // try.
 func (s *Sender) Take(events, bytes int) (wait time.Duration) {
@@ -109,12 +113,12 @@ func names(c *x509.Certificate) []string {
 }
 
 func matchesAny(patterns []string, name string) bool {
-	return slices.ContainsFunc(patterns, func(p string) bool { return matches(p, name) })
+	return slices.ContainsFunc(patterns, func(p string) bool { return Matches(p, name) })
 }
 
-// matches reports whether name matches pattern, in which * is any run of characters, also none. The first match of the text
+// Matches reports whether name matches pattern, in which * is any run of characters, also none. The first match of the text
 // between two stars is enough: a later one would leave less for the rest.
-func matches(pattern, name string) bool {
+func Matches(pattern, name string) bool {
 	parts := strings.Split(pattern, "*")
 	if len(parts) == 1 {
 		return pattern == name

@@ -77,6 +77,359 @@ func (Ack) EnumDescriptor() ([]byte, []int) {
 	return file_standpipe_v1_standpipe_proto_rawDescGZIP(), []int{0}
 }
 
+type ReadRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Stream string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"` // required
+	// The begin: at most one of the three is set. None: the events that are appended from now on.
+	FromOffset       uint64   `protobuf:"varint,2,opt,name=from_offset,json=fromOffset,proto3" json:"from_offset,omitempty"`                       // 1 or more
+	FromTimeUnixNano int64    `protobuf:"varint,3,opt,name=from_time_unix_nano,json=fromTimeUnixNano,proto3" json:"from_time_unix_nano,omitempty"` // the first event of this time or later, if times ascend
+	FromOldest       bool     `protobuf:"varint,4,opt,name=from_oldest,json=fromOldest,proto3" json:"from_oldest,omitempty"`                       // the first event that the log still has
+	Keys             []string `protobuf:"bytes,5,rep,name=keys,proto3" json:"keys,omitempty"`                                                      // only events of these partition keys; none: all. At most 1,000
+	Follow           bool     `protobuf:"varint,6,opt,name=follow,proto3" json:"follow,omitempty"`                                                 // wait for new events at the end
+	Limit            uint64   `protobuf:"varint,7,opt,name=limit,proto3" json:"limit,omitempty"`                                                   // of events; 0: none
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ReadRequest) Reset() {
+	*x = ReadRequest{}
+	mi := &file_standpipe_v1_standpipe_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadRequest) ProtoMessage() {}
+
+func (x *ReadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_standpipe_v1_standpipe_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadRequest.ProtoReflect.Descriptor instead.
+func (*ReadRequest) Descriptor() ([]byte, []int) {
+	return file_standpipe_v1_standpipe_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ReadRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *ReadRequest) GetFromOffset() uint64 {
+	if x != nil {
+		return x.FromOffset
+	}
+	return 0
+}
+
+func (x *ReadRequest) GetFromTimeUnixNano() int64 {
+	if x != nil {
+		return x.FromTimeUnixNano
+	}
+	return 0
+}
+
+func (x *ReadRequest) GetFromOldest() bool {
+	if x != nil {
+		return x.FromOldest
+	}
+	return false
+}
+
+func (x *ReadRequest) GetKeys() []string {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *ReadRequest) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
+func (x *ReadRequest) GetLimit() uint64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type ReadResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Events        []*StoredEvent         `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`                            // may be empty
+	NextOffset    uint64                 `protobuf:"varint,2,opt,name=next_offset,json=nextOffset,proto3" json:"next_offset,omitempty"` // the begin of a Read that resumes
+	EndOffset     uint64                 `protobuf:"varint,3,opt,name=end_offset,json=endOffset,proto3" json:"end_offset,omitempty"`    // of the event that will be appended next: the reader's lag is
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadResponse) Reset() {
+	*x = ReadResponse{}
+	mi := &file_standpipe_v1_standpipe_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadResponse) ProtoMessage() {}
+
+func (x *ReadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_standpipe_v1_standpipe_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadResponse.ProtoReflect.Descriptor instead.
+func (*ReadResponse) Descriptor() ([]byte, []int) {
+	return file_standpipe_v1_standpipe_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ReadResponse) GetEvents() []*StoredEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *ReadResponse) GetNextOffset() uint64 {
+	if x != nil {
+		return x.NextOffset
+	}
+	return 0
+}
+
+func (x *ReadResponse) GetEndOffset() uint64 {
+	if x != nil {
+		return x.EndOffset
+	}
+	return 0
+}
+
+type StoredEvent struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Offset        uint64                 `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
+	LogId         string                 `protobuf:"bytes,2,opt,name=log_id,json=logId,proto3" json:"log_id,omitempty"` // with the stream and the offset it is the ID of an envelope
+	Event         *Event                 `protobuf:"bytes,3,opt,name=event,proto3" json:"event,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoredEvent) Reset() {
+	*x = StoredEvent{}
+	mi := &file_standpipe_v1_standpipe_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoredEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoredEvent) ProtoMessage() {}
+
+func (x *StoredEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_standpipe_v1_standpipe_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoredEvent.ProtoReflect.Descriptor instead.
+func (*StoredEvent) Descriptor() ([]byte, []int) {
+	return file_standpipe_v1_standpipe_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *StoredEvent) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *StoredEvent) GetLogId() string {
+	if x != nil {
+		return x.LogId
+	}
+	return ""
+}
+
+func (x *StoredEvent) GetEvent() *Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+type StreamsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pattern       string                 `protobuf:"bytes,1,opt,name=pattern,proto3" json:"pattern,omitempty"` // of names, in which * is any run of characters; empty: all
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamsRequest) Reset() {
+	*x = StreamsRequest{}
+	mi := &file_standpipe_v1_standpipe_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamsRequest) ProtoMessage() {}
+
+func (x *StreamsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_standpipe_v1_standpipe_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamsRequest.ProtoReflect.Descriptor instead.
+func (*StreamsRequest) Descriptor() ([]byte, []int) {
+	return file_standpipe_v1_standpipe_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *StreamsRequest) GetPattern() string {
+	if x != nil {
+		return x.Pattern
+	}
+	return ""
+}
+
+type StreamsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Streams       []*StreamInfo          `protobuf:"bytes,1,rep,name=streams,proto3" json:"streams,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamsResponse) Reset() {
+	*x = StreamsResponse{}
+	mi := &file_standpipe_v1_standpipe_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamsResponse) ProtoMessage() {}
+
+func (x *StreamsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_standpipe_v1_standpipe_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamsResponse.ProtoReflect.Descriptor instead.
+func (*StreamsResponse) Descriptor() ([]byte, []int) {
+	return file_standpipe_v1_standpipe_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *StreamsResponse) GetStreams() []*StreamInfo {
+	if x != nil {
+		return x.Streams
+	}
+	return nil
+}
+
+type StreamInfo struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	NextOffset    uint64                 `protobuf:"varint,2,opt,name=next_offset,json=nextOffset,proto3" json:"next_offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamInfo) Reset() {
+	*x = StreamInfo{}
+	mi := &file_standpipe_v1_standpipe_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamInfo) ProtoMessage() {}
+
+func (x *StreamInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_standpipe_v1_standpipe_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamInfo.ProtoReflect.Descriptor instead.
+func (*StreamInfo) Descriptor() ([]byte, []int) {
+	return file_standpipe_v1_standpipe_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *StreamInfo) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *StreamInfo) GetNextOffset() uint64 {
+	if x != nil {
+		return x.NextOffset
+	}
+	return 0
+}
+
 type AppendRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Stream string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"` // required; the name of a stream of agent.hcl
@@ -99,7 +452,7 @@ type AppendRequest struct {
 
 func (x *AppendRequest) Reset() {
 	*x = AppendRequest{}
-	mi := &file_standpipe_v1_standpipe_proto_msgTypes[0]
+	mi := &file_standpipe_v1_standpipe_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -111,7 +464,7 @@ func (x *AppendRequest) String() string {
 func (*AppendRequest) ProtoMessage() {}
 
 func (x *AppendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_standpipe_v1_standpipe_proto_msgTypes[0]
+	mi := &file_standpipe_v1_standpipe_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -124,7 +477,7 @@ func (x *AppendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendRequest.ProtoReflect.Descriptor instead.
 func (*AppendRequest) Descriptor() ([]byte, []int) {
-	return file_standpipe_v1_standpipe_proto_rawDescGZIP(), []int{0}
+	return file_standpipe_v1_standpipe_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *AppendRequest) GetStream() string {
@@ -181,7 +534,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_standpipe_v1_standpipe_proto_msgTypes[1]
+	mi := &file_standpipe_v1_standpipe_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -193,7 +546,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_standpipe_v1_standpipe_proto_msgTypes[1]
+	mi := &file_standpipe_v1_standpipe_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -206,7 +559,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_standpipe_v1_standpipe_proto_rawDescGZIP(), []int{1}
+	return file_standpipe_v1_standpipe_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Event) GetPartitionKey() string {
@@ -249,7 +602,7 @@ type AppendResponse struct {
 
 func (x *AppendResponse) Reset() {
 	*x = AppendResponse{}
-	mi := &file_standpipe_v1_standpipe_proto_msgTypes[2]
+	mi := &file_standpipe_v1_standpipe_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -261,7 +614,7 @@ func (x *AppendResponse) String() string {
 func (*AppendResponse) ProtoMessage() {}
 
 func (x *AppendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_standpipe_v1_standpipe_proto_msgTypes[2]
+	mi := &file_standpipe_v1_standpipe_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -274,7 +627,7 @@ func (x *AppendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendResponse.ProtoReflect.Descriptor instead.
 func (*AppendResponse) Descriptor() ([]byte, []int) {
-	return file_standpipe_v1_standpipe_proto_rawDescGZIP(), []int{2}
+	return file_standpipe_v1_standpipe_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AppendResponse) GetFirstOffset() uint64 {
@@ -309,7 +662,36 @@ var File_standpipe_v1_standpipe_proto protoreflect.FileDescriptor
 
 const file_standpipe_v1_standpipe_proto_rawDesc = "" +
 	"\n" +
-	"\x1cstandpipe/v1/standpipe.proto\x12\fstandpipe.v1\"\xec\x01\n" +
+	"\x1cstandpipe/v1/standpipe.proto\x12\fstandpipe.v1\"\xd8\x01\n" +
+	"\vReadRequest\x12\x16\n" +
+	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x1f\n" +
+	"\vfrom_offset\x18\x02 \x01(\x04R\n" +
+	"fromOffset\x12-\n" +
+	"\x13from_time_unix_nano\x18\x03 \x01(\x03R\x10fromTimeUnixNano\x12\x1f\n" +
+	"\vfrom_oldest\x18\x04 \x01(\bR\n" +
+	"fromOldest\x12\x12\n" +
+	"\x04keys\x18\x05 \x03(\tR\x04keys\x12\x16\n" +
+	"\x06follow\x18\x06 \x01(\bR\x06follow\x12\x14\n" +
+	"\x05limit\x18\a \x01(\x04R\x05limit\"\x81\x01\n" +
+	"\fReadResponse\x121\n" +
+	"\x06events\x18\x01 \x03(\v2\x19.standpipe.v1.StoredEventR\x06events\x12\x1f\n" +
+	"\vnext_offset\x18\x02 \x01(\x04R\n" +
+	"nextOffset\x12\x1d\n" +
+	"\n" +
+	"end_offset\x18\x03 \x01(\x04R\tendOffset\"g\n" +
+	"\vStoredEvent\x12\x16\n" +
+	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x15\n" +
+	"\x06log_id\x18\x02 \x01(\tR\x05logId\x12)\n" +
+	"\x05event\x18\x03 \x01(\v2\x13.standpipe.v1.EventR\x05event\"*\n" +
+	"\x0eStreamsRequest\x12\x18\n" +
+	"\apattern\x18\x01 \x01(\tR\apattern\"E\n" +
+	"\x0fStreamsResponse\x122\n" +
+	"\astreams\x18\x01 \x03(\v2\x18.standpipe.v1.StreamInfoR\astreams\"A\n" +
+	"\n" +
+	"StreamInfo\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1f\n" +
+	"\vnext_offset\x18\x02 \x01(\x04R\n" +
+	"nextOffset\"\xec\x01\n" +
 	"\rAppendRequest\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12+\n" +
 	"\x06events\x18\x02 \x03(\v2\x13.standpipe.v1.EventR\x06events\x12#\n" +
@@ -340,7 +722,10 @@ const file_standpipe_v1_standpipe_proto_rawDesc = "" +
 	"\rACK_DELIVERED\x10\x032\x9c\x01\n" +
 	"\x06Ingest\x12C\n" +
 	"\x06Append\x12\x1b.standpipe.v1.AppendRequest\x1a\x1c.standpipe.v1.AppendResponse\x12M\n" +
-	"\fAppendStream\x12\x1b.standpipe.v1.AppendRequest\x1a\x1c.standpipe.v1.AppendResponse(\x010\x01B?Z=github.com/standpipe/standpipe/proto/standpipe/v1;standpipev1b\x06proto3"
+	"\fAppendStream\x12\x1b.standpipe.v1.AppendRequest\x1a\x1c.standpipe.v1.AppendResponse(\x010\x012\x91\x01\n" +
+	"\x06Reader\x12?\n" +
+	"\x04Read\x12\x19.standpipe.v1.ReadRequest\x1a\x1a.standpipe.v1.ReadResponse0\x01\x12F\n" +
+	"\aStreams\x12\x1c.standpipe.v1.StreamsRequest\x1a\x1d.standpipe.v1.StreamsResponseB?Z=github.com/standpipe/standpipe/proto/standpipe/v1;standpipev1b\x06proto3"
 
 var (
 	file_standpipe_v1_standpipe_proto_rawDescOnce sync.Once
@@ -355,28 +740,41 @@ func file_standpipe_v1_standpipe_proto_rawDescGZIP() []byte {
 }
 
 var file_standpipe_v1_standpipe_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_standpipe_v1_standpipe_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_standpipe_v1_standpipe_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_standpipe_v1_standpipe_proto_goTypes = []any{
-	(Ack)(0),               // 0: standpipe.v1.Ack
-	(*AppendRequest)(nil),  // 1: standpipe.v1.AppendRequest
-	(*Event)(nil),          // 2: standpipe.v1.Event
-	(*AppendResponse)(nil), // 3: standpipe.v1.AppendResponse
-	nil,                    // 4: standpipe.v1.Event.AttributesEntry
+	(Ack)(0),                // 0: standpipe.v1.Ack
+	(*ReadRequest)(nil),     // 1: standpipe.v1.ReadRequest
+	(*ReadResponse)(nil),    // 2: standpipe.v1.ReadResponse
+	(*StoredEvent)(nil),     // 3: standpipe.v1.StoredEvent
+	(*StreamsRequest)(nil),  // 4: standpipe.v1.StreamsRequest
+	(*StreamsResponse)(nil), // 5: standpipe.v1.StreamsResponse
+	(*StreamInfo)(nil),      // 6: standpipe.v1.StreamInfo
+	(*AppendRequest)(nil),   // 7: standpipe.v1.AppendRequest
+	(*Event)(nil),           // 8: standpipe.v1.Event
+	(*AppendResponse)(nil),  // 9: standpipe.v1.AppendResponse
+	nil,                     // 10: standpipe.v1.Event.AttributesEntry
 }
 var file_standpipe_v1_standpipe_proto_depIdxs = []int32{
-	2, // 0: standpipe.v1.AppendRequest.events:type_name -> standpipe.v1.Event
-	0, // 1: standpipe.v1.AppendRequest.ack:type_name -> standpipe.v1.Ack
-	4, // 2: standpipe.v1.Event.attributes:type_name -> standpipe.v1.Event.AttributesEntry
-	0, // 3: standpipe.v1.AppendResponse.ack:type_name -> standpipe.v1.Ack
-	1, // 4: standpipe.v1.Ingest.Append:input_type -> standpipe.v1.AppendRequest
-	1, // 5: standpipe.v1.Ingest.AppendStream:input_type -> standpipe.v1.AppendRequest
-	3, // 6: standpipe.v1.Ingest.Append:output_type -> standpipe.v1.AppendResponse
-	3, // 7: standpipe.v1.Ingest.AppendStream:output_type -> standpipe.v1.AppendResponse
-	6, // [6:8] is the sub-list for method output_type
-	4, // [4:6] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	3,  // 0: standpipe.v1.ReadResponse.events:type_name -> standpipe.v1.StoredEvent
+	8,  // 1: standpipe.v1.StoredEvent.event:type_name -> standpipe.v1.Event
+	6,  // 2: standpipe.v1.StreamsResponse.streams:type_name -> standpipe.v1.StreamInfo
+	8,  // 3: standpipe.v1.AppendRequest.events:type_name -> standpipe.v1.Event
+	0,  // 4: standpipe.v1.AppendRequest.ack:type_name -> standpipe.v1.Ack
+	10, // 5: standpipe.v1.Event.attributes:type_name -> standpipe.v1.Event.AttributesEntry
+	0,  // 6: standpipe.v1.AppendResponse.ack:type_name -> standpipe.v1.Ack
+	7,  // 7: standpipe.v1.Ingest.Append:input_type -> standpipe.v1.AppendRequest
+	7,  // 8: standpipe.v1.Ingest.AppendStream:input_type -> standpipe.v1.AppendRequest
+	1,  // 9: standpipe.v1.Reader.Read:input_type -> standpipe.v1.ReadRequest
+	4,  // 10: standpipe.v1.Reader.Streams:input_type -> standpipe.v1.StreamsRequest
+	9,  // 11: standpipe.v1.Ingest.Append:output_type -> standpipe.v1.AppendResponse
+	9,  // 12: standpipe.v1.Ingest.AppendStream:output_type -> standpipe.v1.AppendResponse
+	2,  // 13: standpipe.v1.Reader.Read:output_type -> standpipe.v1.ReadResponse
+	5,  // 14: standpipe.v1.Reader.Streams:output_type -> standpipe.v1.StreamsResponse
+	11, // [11:15] is the sub-list for method output_type
+	7,  // [7:11] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_standpipe_v1_standpipe_proto_init() }
@@ -390,9 +788,9 @@ func file_standpipe_v1_standpipe_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_standpipe_v1_standpipe_proto_rawDesc), len(file_standpipe_v1_standpipe_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   4,
+			NumMessages:   10,
 			NumExtensions: 0,
-			NumServices:   1,
+			NumServices:   2,
 		},
 		GoTypes:           file_standpipe_v1_standpipe_proto_goTypes,
 		DependencyIndexes: file_standpipe_v1_standpipe_proto_depIdxs,

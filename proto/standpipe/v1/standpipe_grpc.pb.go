@@ -191,3 +191,171 @@ var Ingest_ServiceDesc = grpc.ServiceDesc{
 	},
 	Metadata: "standpipe/v1/standpipe.proto",
 }
+
+const (
+	Reader_Read_FullMethodName    = "/standpipe.v1.Reader/Read"
+	Reader_Streams_FullMethodName = "/standpipe.v1.Reader/Streams"
+)
+
+// ReaderClient is the client API for Reader service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Reader returns stored events to callers that may read them. Reading settles nothing and holds
+// nothing back: an event that all destinations have settled is in the log only until its segment
+// is unlinked or compacted.
+type ReaderClient interface {
+	// Read returns the events of a stream in the order of their offsets. It ends at the end that the
+	// stream has at the call, after limit events, or never.
+	//
+	// Errors: INVALID_ARGUMENT, NOT_FOUND (no stream block matches), OUT_OF_RANGE (events are not in
+	// the log any more), DATA_LOSS (a part of the log is damaged), RESOURCE_EXHAUSTED (too many
+	// readers), UNAVAILABLE, UNAUTHENTICATED, PERMISSION_DENIED. With OUT_OF_RANGE and DATA_LOSS the
+	// metadata first_offset of google.rpc.ErrorInfo is the next offset that can be read.
+	Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadResponse], error)
+	// Streams returns the streams that have events and that the caller may read, by name.
+	Streams(ctx context.Context, in *StreamsRequest, opts ...grpc.CallOption) (*StreamsResponse, error)
+}
+
+type readerClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewReaderClient(cc grpc.ClientConnInterface) ReaderClient {
+	return &readerClient{cc}
+}
+
+func (c *readerClient) Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Reader_ServiceDesc.Streams[0], Reader_Read_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReadRequest, ReadResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Reader_ReadClient = grpc.ServerStreamingClient[ReadResponse]
+
+func (c *readerClient) Streams(ctx context.Context, in *StreamsRequest, opts ...grpc.CallOption) (*StreamsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StreamsResponse)
+	err := c.cc.Invoke(ctx, Reader_Streams_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ReaderServer is the server API for Reader service.
+// All implementations must embed UnimplementedReaderServer
+// for forward compatibility.
+//
+// Reader returns stored events to callers that may read them. Reading settles nothing and holds
+// nothing back: an event that all destinations have settled is in the log only until its segment
+// is unlinked or compacted.
+type ReaderServer interface {
+	// Read returns the events of a stream in the order of their offsets. It ends at the end that the
+	// stream has at the call, after limit events, or never.
+	//
+	// Errors: INVALID_ARGUMENT, NOT_FOUND (no stream block matches), OUT_OF_RANGE (events are not in
+	// the log any more), DATA_LOSS (a part of the log is damaged), RESOURCE_EXHAUSTED (too many
+	// readers), UNAVAILABLE, UNAUTHENTICATED, PERMISSION_DENIED. With OUT_OF_RANGE and DATA_LOSS the
+	// metadata first_offset of google.rpc.ErrorInfo is the next offset that can be read.
+	Read(*ReadRequest, grpc.ServerStreamingServer[ReadResponse]) error
+	// Streams returns the streams that have events and that the caller may read, by name.
+	Streams(context.Context, *StreamsRequest) (*StreamsResponse, error)
+	mustEmbedUnimplementedReaderServer()
+}
+
+// UnimplementedReaderServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedReaderServer struct{}
+
+func (UnimplementedReaderServer) Read(*ReadRequest, grpc.ServerStreamingServer[ReadResponse]) error {
+	return status.Error(codes.Unimplemented, "method Read not implemented")
+}
+func (UnimplementedReaderServer) Streams(context.Context, *StreamsRequest) (*StreamsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Streams not implemented")
+}
+func (UnimplementedReaderServer) mustEmbedUnimplementedReaderServer() {}
+func (UnimplementedReaderServer) testEmbeddedByValue()                {}
+
+// UnsafeReaderServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to ReaderServer will
+// result in compilation errors.
+type UnsafeReaderServer interface {
+	mustEmbedUnimplementedReaderServer()
+}
+
+func RegisterReaderServer(s grpc.ServiceRegistrar, srv ReaderServer) {
+	// If the following call panics, it indicates UnimplementedReaderServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Reader_ServiceDesc, srv)
+}
+
+func _Reader_Read_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ReadRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ReaderServer).Read(m, &grpc.GenericServerStream[ReadRequest, ReadResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Reader_ReadServer = grpc.ServerStreamingServer[ReadResponse]
+
+func _Reader_Streams_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StreamsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReaderServer).Streams(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Reader_Streams_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReaderServer).Streams(ctx, req.(*StreamsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Reader_ServiceDesc is the grpc.ServiceDesc for Reader service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Reader_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "standpipe.v1.Reader",
+	HandlerType: (*ReaderServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Streams",
+			Handler:    _Reader_Streams_Handler,
+		},
+	},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Read",
+			Handler:       _Reader_Read_Handler,
+			ServerStreams: true,
+		},
+	},
+	Metadata: "standpipe/v1/standpipe.proto",
+}

@@ -3,6 +3,7 @@ package grpcin
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"google.golang.org/grpc/metadata"
@@ -17,6 +18,7 @@ type service struct {
 	in        *intake.Intake
 	budget    *budget.Budget // bytes of large requests and of their events, until the WAL has them
 	decoding  *budget.Budget // for the messages that package proto decodes
+	active    atomic.Int64   // requests and streams in progress
 	receivers sync.WaitGroup // the receiving goroutines of all streams
 }
 
@@ -40,6 +42,8 @@ func (c *call) free() {
 
 // Append stores one batch and frees w.
 func (s *service) Append(ctx context.Context, w *wireRequest) (*intake.Response, error) {
+	s.active.Add(1)
+	defer s.active.Add(-1)
 	t := s.submit(ctx, w, nil, pathOf(ctx))
 	r, refused := s.in.Await(ctx, &t)
 	if refused != nil {

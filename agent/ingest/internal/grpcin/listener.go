@@ -24,6 +24,7 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest/internal/h2guard"
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	"github.com/standpipe/standpipe/agent/ingest/internal/otlp"
+	"github.com/standpipe/standpipe/agent/ingest/internal/readout"
 	"github.com/standpipe/standpipe/agent/internal/access"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
@@ -34,9 +35,12 @@ type Listener struct {
 	health  *health.Server
 	server  *grpc.Server
 	guard   *h2guard.Guard // nil: off
+	reading func() bool    // a reader is open; nil: events are not offered
 }
 
 const (
+	// readerPatience is the time that readers have to take the rest when the listener ends.
+	readerPatience = time.Second
 	// minPing is how often a producer may ping on a connection, idle or not.
 	minPing = 10 * time.Second
 	// streamWorkers is the number of goroutines that handle one request after another. Further requests get a goroutine
@@ -62,6 +66,7 @@ type Options struct {
 	NoHTTP2Guard   bool
 	OTLP           *otlp.Options
 	TLS            *tls.Config
+	Reads          readout.Log // nil: stored events are not offered
 }
 
 func New(in *intake.Intake, o *Options) *Listener {
@@ -76,6 +81,9 @@ func New(in *intake.Intake, o *Options) *Listener {
 	w.server.RegisterService(ingestDesc(), w.service)
 	grpc_health_v1.RegisterHealthServer(w.server, &healthService{w.health, in.Draining})
 	w.health.SetServingStatus(standpipev1.Ingest_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
+	if o.Reads != nil {
+		w.reading = readout.Register(w.server, in, o.Reads)
+	}
 	reflection.Register(w.server)
 	if o.OTLP != nil {
 		(&otlpService{otlp.New(in, o.OTLP, o.MaxRequestSize), w.service.budget}).register(w.server)
@@ -121,8 +129,30 @@ func (w *Listener) Serve(l net.Listener) error { return w.server.Serve(w.service
 func (w *Listener) Drain() {
 	w.health.Shutdown()
 	w.service.in.Conns.CloseSilent()
+	ended := make(chan struct{})
+	if w.reading != nil && w.reading() {
+		go w.cutReaders(ended)
+	}
 	w.server.GracefulStop()
+	close(ended)
 	w.service.receivers.Wait()
+}
+
+// cutReaders closes all connections when nothing but readers was open for readerPatience: one that takes nothing leaves events unsent,
+// and its connection could not end.
+func (w *Listener) cutReaders(ended <-chan struct{}) {
+	for {
+		requests := w.service.active.Load()
+		select {
+		case <-ended:
+			return
+		case <-time.After(readerPatience):
+		}
+		if requests == 0 && w.service.active.Load() == 0 {
+			w.server.Stop()
+			return
+		}
+	}
 }
 
 // Cut closes every connection.
@@ -169,11 +199,11 @@ func shownByRequest(ctx context.Context, header metadata.MD) (shown access.Shown
 	return shown
 }
 
-// endOnDrain ends the streams of reflection when the listener drains, because a client may keep them open and a graceful
-// stop would wait for them. The rest of the handler ends with the context of its stream. Ingest and health end their own
-// streams.
+// endOnDrain ends the streams of reflection and of readers when the listener drains, because a client may keep them open, or take
+// nothing, and a graceful stop would wait for them. The rest of the handler ends with the context of its stream. Ingest and health
+// end their own streams.
 func (w *Listener) endOnDrain(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	if !strings.HasPrefix(info.FullMethod, "/grpc.reflection.") {
+	if !strings.HasPrefix(info.FullMethod, "/grpc.reflection.") && info.FullMethod != standpipev1.Reader_Read_FullMethodName {
 		return next(srv, s)
 	}
 	ended := make(chan error, 1)

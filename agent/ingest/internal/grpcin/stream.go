@@ -40,6 +40,8 @@ type appendStream struct {
 
 // AppendStream stores and answers requests in the order in which they arrive.
 func (s *service) AppendStream(wire grpc.ServerStream) error {
+	s.active.Add(1)
+	defer s.active.Add(-1)
 	a := &appendStream{
 		service: s,
 		wire:    wire,

@@ -80,6 +80,26 @@ func checkPermission(who *access.Sender, stream string) *Rejection {
 	return r
 }
 
+// MayRead rejects the caller of a request unless it may read the stream. On a listener without a guard every caller may.
+func (in *Intake) MayRead(ctx context.Context, stream string) *Rejection {
+	who, refused := in.holder(ctx)
+	if refused != nil || who == nil || who.MayRead(stream) {
+		return refused
+	}
+	r := Invalid("identity %q may not read stream %s; its setting read allows that", who.Name(), QuoteName(stream))
+	if who.Name() == "" {
+		r = Invalid("a caller with a token of the listener's own file may not read; an identity with the setting read may")
+	}
+	r.Code, r.Reason = codes.PermissionDenied, ReasonForbidden
+	return r
+}
+
+// Known rejects a request for a stream that no block matches.
+func (in *Intake) Known(stream string) *Rejection {
+	_, refused := lookup(in.Streams, stream)
+	return refused
+}
+
 // sizeOf is the bytes of a batch's data and attributes.
 func sizeOf(b *wal.Batch) (bytes int) {
 	for i := range b.Events {

@@ -14,7 +14,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cstandpipe/v1/standpipe.proto\x12\x0cstandpipe.v1\"\xab\x01\n\rAppendRequest\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12#\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x13.standpipe.v1.Event\x12\x1e\n\x03\x61\x63k\x18\x03 \x01(\x0e\x32\x11.standpipe.v1.Ack\x12\x13\n\x0bproducer_id\x18\x04 \x01(\t\x12\x19\n\x11producer_sequence\x18\x05 \x01(\x04\x12\x15\n\rproducer_next\x18\x06 \x01(\x04\"\xb0\x01\n\x05\x45vent\x12\x15\n\rpartition_key\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x16\n\x0etime_unix_nano\x18\x03 \x01(\x03\x12\x37\n\nattributes\x18\x04 \x03(\x0b\x32#.standpipe.v1.Event.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"h\n\x0e\x41ppendResponse\x12\x14\n\x0c\x66irst_offset\x18\x01 \x01(\x04\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x1e\n\x03\x61\x63k\x18\x03 \x01(\x0e\x32\x11.standpipe.v1.Ack\x12\x11\n\tduplicate\x18\x04 \x01(\x08*P\n\x03\x41\x63k\x12\x13\n\x0f\x41\x43K_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x41\x43K_ACCEPTED\x10\x01\x12\x0f\n\x0b\x41\x43K_DURABLE\x10\x02\x12\x11\n\rACK_DELIVERED\x10\x03\x32\x9c\x01\n\x06Ingest\x12\x43\n\x06\x41ppend\x12\x1b.standpipe.v1.AppendRequest\x1a\x1c.standpipe.v1.AppendResponse\x12M\n\x0c\x41ppendStream\x12\x1b.standpipe.v1.AppendRequest\x1a\x1c.standpipe.v1.AppendResponse(\x01\x30\x01\x42?Z=github.com/standpipe/standpipe/proto/standpipe/v1;standpipev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cstandpipe/v1/standpipe.proto\x12\x0cstandpipe.v1\"\x91\x01\n\x0bReadRequest\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\x13\n\x0b\x66rom_offset\x18\x02 \x01(\x04\x12\x1b\n\x13\x66rom_time_unix_nano\x18\x03 \x01(\x03\x12\x13\n\x0b\x66rom_oldest\x18\x04 \x01(\x08\x12\x0c\n\x04keys\x18\x05 \x03(\t\x12\x0e\n\x06\x66ollow\x18\x06 \x01(\x08\x12\r\n\x05limit\x18\x07 \x01(\x04\"b\n\x0cReadResponse\x12)\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x19.standpipe.v1.StoredEvent\x12\x13\n\x0bnext_offset\x18\x02 \x01(\x04\x12\x12\n\nend_offset\x18\x03 \x01(\x04\"Q\n\x0bStoredEvent\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x0e\n\x06log_id\x18\x02 \x01(\t\x12\"\n\x05\x65vent\x18\x03 \x01(\x0b\x32\x13.standpipe.v1.Event\"!\n\x0eStreamsRequest\x12\x0f\n\x07pattern\x18\x01 \x01(\t\"<\n\x0fStreamsResponse\x12)\n\x07streams\x18\x01 \x03(\x0b\x32\x18.standpipe.v1.StreamInfo\"/\n\nStreamInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bnext_offset\x18\x02 \x01(\x04\"\xab\x01\n\rAppendRequest\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12#\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x13.standpipe.v1.Event\x12\x1e\n\x03\x61\x63k\x18\x03 \x01(\x0e\x32\x11.standpipe.v1.Ack\x12\x13\n\x0bproducer_id\x18\x04 \x01(\t\x12\x19\n\x11producer_sequence\x18\x05 \x01(\x04\x12\x15\n\rproducer_next\x18\x06 \x01(\x04\"\xb0\x01\n\x05\x45vent\x12\x15\n\rpartition_key\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x16\n\x0etime_unix_nano\x18\x03 \x01(\x03\x12\x37\n\nattributes\x18\x04 \x03(\x0b\x32#.standpipe.v1.Event.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"h\n\x0e\x41ppendResponse\x12\x14\n\x0c\x66irst_offset\x18\x01 \x01(\x04\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\x1e\n\x03\x61\x63k\x18\x03 \x01(\x0e\x32\x11.standpipe.v1.Ack\x12\x11\n\tduplicate\x18\x04 \x01(\x08*P\n\x03\x41\x63k\x12\x13\n\x0f\x41\x43K_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x41\x43K_ACCEPTED\x10\x01\x12\x0f\n\x0b\x41\x43K_DURABLE\x10\x02\x12\x11\n\rACK_DELIVERED\x10\x03\x32\x9c\x01\n\x06Ingest\x12\x43\n\x06\x41ppend\x12\x1b.standpipe.v1.AppendRequest\x1a\x1c.standpipe.v1.AppendResponse\x12M\n\x0c\x41ppendStream\x12\x1b.standpipe.v1.AppendRequest\x1a\x1c.standpipe.v1.AppendResponse(\x01\x30\x01\x32\x91\x01\n\x06Reader\x12?\n\x04Read\x12\x19.standpipe.v1.ReadRequest\x1a\x1a.standpipe.v1.ReadResponse0\x01\x12\x46\n\x07Streams\x12\x1c.standpipe.v1.StreamsRequest\x1a\x1d.standpipe.v1.StreamsResponseB?Z=github.com/standpipe/standpipe/proto/standpipe/v1;standpipev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -24,16 +24,30 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['DESCRIPTOR']._serialized_options = b'Z=github.com/standpipe/standpipe/proto/standpipe/v1;standpipev1'
   _globals['_EVENT_ATTRIBUTESENTRY']._options = None
   _globals['_EVENT_ATTRIBUTESENTRY']._serialized_options = b'8\001'
-  _globals['_ACK']._serialized_start=505
-  _globals['_ACK']._serialized_end=585
-  _globals['_APPENDREQUEST']._serialized_start=47
-  _globals['_APPENDREQUEST']._serialized_end=218
-  _globals['_EVENT']._serialized_start=221
-  _globals['_EVENT']._serialized_end=397
-  _globals['_EVENT_ATTRIBUTESENTRY']._serialized_start=348
-  _globals['_EVENT_ATTRIBUTESENTRY']._serialized_end=397
-  _globals['_APPENDRESPONSE']._serialized_start=399
-  _globals['_APPENDRESPONSE']._serialized_end=503
-  _globals['_INGEST']._serialized_start=588
-  _globals['_INGEST']._serialized_end=744
+  _globals['_ACK']._serialized_start=982
+  _globals['_ACK']._serialized_end=1062
+  _globals['_READREQUEST']._serialized_start=47
+  _globals['_READREQUEST']._serialized_end=192
+  _globals['_READRESPONSE']._serialized_start=194
+  _globals['_READRESPONSE']._serialized_end=292
+  _globals['_STOREDEVENT']._serialized_start=294
+  _globals['_STOREDEVENT']._serialized_end=375
+  _globals['_STREAMSREQUEST']._serialized_start=377
+  _globals['_STREAMSREQUEST']._serialized_end=410
+  _globals['_STREAMSRESPONSE']._serialized_start=412
+  _globals['_STREAMSRESPONSE']._serialized_end=472
+  _globals['_STREAMINFO']._serialized_start=474
+  _globals['_STREAMINFO']._serialized_end=521
+  _globals['_APPENDREQUEST']._serialized_start=524
+  _globals['_APPENDREQUEST']._serialized_end=695
+  _globals['_EVENT']._serialized_start=698
+  _globals['_EVENT']._serialized_end=874
+  _globals['_EVENT_ATTRIBUTESENTRY']._serialized_start=825
+  _globals['_EVENT_ATTRIBUTESENTRY']._serialized_end=874
+  _globals['_APPENDRESPONSE']._serialized_start=876
+  _globals['_APPENDRESPONSE']._serialized_end=980
+  _globals['_INGEST']._serialized_start=1065
+  _globals['_INGEST']._serialized_end=1221
+  _globals['_READER']._serialized_start=1224
+  _globals['_READER']._serialized_end=1369
 # @@protoc_insertion_point(module_scope)

@@ -126,3 +126,114 @@ class Ingest(object):
             standpipe_dot_v1_dot_standpipe__pb2.AppendResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+
+class ReaderStub(object):
+    """Reader returns stored events to callers that may read them. Reading settles nothing and holds
+    nothing back: an event that all destinations have settled is in the log only until its segment
+    is unlinked or compacted.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Read = channel.unary_stream(
+                '/standpipe.v1.Reader/Read',
+                request_serializer=standpipe_dot_v1_dot_standpipe__pb2.ReadRequest.SerializeToString,
+                response_deserializer=standpipe_dot_v1_dot_standpipe__pb2.ReadResponse.FromString,
+                )
+        self.Streams = channel.unary_unary(
+                '/standpipe.v1.Reader/Streams',
+                request_serializer=standpipe_dot_v1_dot_standpipe__pb2.StreamsRequest.SerializeToString,
+                response_deserializer=standpipe_dot_v1_dot_standpipe__pb2.StreamsResponse.FromString,
+                )
+
+
+class ReaderServicer(object):
+    """Reader returns stored events to callers that may read them. Reading settles nothing and holds
+    nothing back: an event that all destinations have settled is in the log only until its segment
+    is unlinked or compacted.
+    """
+
+    def Read(self, request, context):
+        """Read returns the events of a stream in the order of their offsets. It ends at the end that the
+        stream has at the call, after limit events, or never.
+
+        Errors: INVALID_ARGUMENT, NOT_FOUND (no stream block matches), OUT_OF_RANGE (events are not in
+        the log any more), DATA_LOSS (a part of the log is damaged), RESOURCE_EXHAUSTED (too many
+        readers), UNAVAILABLE, UNAUTHENTICATED, PERMISSION_DENIED. With OUT_OF_RANGE and DATA_LOSS the
+        metadata first_offset of google.rpc.ErrorInfo is the next offset that can be read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Streams(self, request, context):
+        """Streams returns the streams that have events and that the caller may read, by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_ReaderServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Read': grpc.unary_stream_rpc_method_handler(
+                    servicer.Read,
+                    request_deserializer=standpipe_dot_v1_dot_standpipe__pb2.ReadRequest.FromString,
+                    response_serializer=standpipe_dot_v1_dot_standpipe__pb2.ReadResponse.SerializeToString,
+            ),
+            'Streams': grpc.unary_unary_rpc_method_handler(
+                    servicer.Streams,
+                    request_deserializer=standpipe_dot_v1_dot_standpipe__pb2.StreamsRequest.FromString,
+                    response_serializer=standpipe_dot_v1_dot_standpipe__pb2.StreamsResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'standpipe.v1.Reader', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Reader(object):
+    """Reader returns stored events to callers that may read them. Reading settles nothing and holds
+    nothing back: an event that all destinations have settled is in the log only until its segment
+    is unlinked or compacted.
+    """
+
+    @staticmethod
+    def Read(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(request, target, '/standpipe.v1.Reader/Read',
+            standpipe_dot_v1_dot_standpipe__pb2.ReadRequest.SerializeToString,
+            standpipe_dot_v1_dot_standpipe__pb2.ReadResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def Streams(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/standpipe.v1.Reader/Streams',
+            standpipe_dot_v1_dot_standpipe__pb2.StreamsRequest.SerializeToString,
+            standpipe_dot_v1_dot_standpipe__pb2.StreamsResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
