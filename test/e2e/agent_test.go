@@ -110,6 +110,16 @@ func (a *agent) stop() {
 	}
 }
 
+// standpipe runs a command with the agent's admin address, and returns its output.
+func (a *agent) standpipe(t *testing.T, args ...string) string {
+	t.Helper()
+	code, out, errs := runProgram(t, "", append(args, "--address", a.admin)...)
+	if code != 0 {
+		t.Fatalf("standpipe %s: got %d: %s", strings.Join(args, " "), code, errs)
+	}
+	return out
+}
+
 // expectCode requires an HTTP status of the admin listener.
 func (a *agent) expectCode(path string, want int) error {
 	r, err := http.Get("http://" + a.admin + path)

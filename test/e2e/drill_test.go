@@ -66,15 +66,6 @@ func (a *agent) fillUp(t *testing.T, stream string) {
 	t.Fatal("the log takes all events")
 }
 
-func (a *agent) standpipe(t *testing.T, args ...string) string {
-	t.Helper()
-	code, out, errs := runProgram(t, "", append(args, "--address", a.admin)...)
-	if code != 0 {
-		t.Fatalf("standpipe %s: got %d: %s", strings.Join(args, " "), code, errs)
-	}
-	return out
-}
-
 // view has the places of a problem that show it.
 type view struct {
 	log                       int // lines
