@@ -80,6 +80,7 @@ func TestCommit_AwaitedBatchNeedsItsOwnWaitOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		defer wantWithin(t, time.Now(), 0)
 		l := open(t, wal.Options{Dir: t.TempDir()})
+		sync(t, l) // the committer looks at the log once after Open, and would take the batch
 		given, err := l.Submit(t.Context(), awaited("given up"))
 		must(t, err)
 		synctest.Wait()
