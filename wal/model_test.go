@@ -130,17 +130,17 @@ func newModel(t *testing.T, seed uint64) *model {
 		},
 		streams: make(map[string]*modelStream), producers: make(map[string]*modelProducer),
 	}
-	m.opts = m.opts.WithFaults(func() error {
-		if m.noSpace.Swap(false) {
-			return wal.ErrNoSpace
-		}
-		return nil
-	}, nil)
 	return m
 }
 
 func (m *model) open(dir string) {
 	m.opts.Dir = dir
+	m.opts = m.opts.WithFaults(func() error {
+		if m.noSpace.Swap(false) {
+			return wal.ErrNoSpace
+		}
+		return nil
+	}, func() error { return checkDigest(dir) })
 	m.opts = m.opts.Rewriting()
 	log, err := wal.Open(context.Background(), m.opts)
 	if err != nil {

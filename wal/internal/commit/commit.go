@@ -49,7 +49,7 @@ func (c *Committer) commitNext() (more bool) {
 	return len(c.waiting) > 0 && !c.full
 }
 
-// commit stores the group with one transaction. When it returns nil, everything in the group is on disk. If it returns
+// commit stores the group with one transaction and one sync. When it returns nil, everything in the group is on disk. If it returns
 // ErrFull, nothing of the group is stored, and the log continues.
 // After any other error the outcome is unknown and the log has failed. The caller leads, and responds to the group's
 // callers.

@@ -16,7 +16,7 @@ import (
 )
 
 // Update runs write in a transaction of the newest segment and commits it. bbolt writes the pages, then the meta page, and
-// bbolt syncs after each of the two, or one sync follows; see syncsTwice. When Update returns nil,
+// one sync follows; see syncsTwice for the commits that bbolt syncs after each of the two. When Update returns nil,
 // everything is on the disk. If the commit fails, the error is a *CommitError. bbolt's panics and faults on bad pages
 // become errors.
 func (f *File) Update(write func(tx *bolt.Tx) error) (err error) {
