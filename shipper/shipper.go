@@ -140,6 +140,9 @@ func New(o Options) *Shipper {
 	s.window = o.InFlight
 	s.turns.Mode = o.CatchUp
 	s.batcher = &batcher{sink: o.Sink, lanes: s.lanes, maxDelay: o.MaxDelay, bandwidth: &s.bandwidth}
+	if o.Link != nil {
+		s.batcher.sizer.Start()
+	}
 	if !o.Unpaced {
 		s.batcher.pacer = pace.NewPacer(shape.Quota, shape.KeyCounts, len(s.lanes.all), s.progress)
 	}

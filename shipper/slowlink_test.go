@@ -48,6 +48,50 @@ func (n *narrowband) Send(ctx context.Context, batch []shipper.Record) shipper.R
 	return response
 }
 
+// The first request to an endpoint is small enough for a link of 8 kbit/s, so that no event arrives twice. All of them need
+// little more than the time of their bytes.
+func TestSlowLink_FirstRequestGetsThrough(t *testing.T) {
+	for name, shape := range map[string]shipper.Shape{"kinesis": kinesisShape(), "firehose": firehoseShape()} {
+		shape.BatchRecords, shape.MaxBatch, shape.AimBatch = 500, 4<<20, 4<<20
+		synctest.Test(t, func(t *testing.T) {
+			svc := &narrowband{service: newService(t, shape), rate: 1000, line: make(chan struct{}, 1)}
+			failed := 0
+			r := &rig{t: t, svc: svc.service, opts: shipper.Options{Link: shipper.NewLink(0)}}
+			r.sink = &watched{svc, func(response shipper.Response) {
+				if response.Err != nil {
+					failed++
+				}
+			}}
+			r.inMemory()
+			r.src.sendLong(600, 200, 20)
+			began := time.Now()
+			r.start()
+			ideal := 600 * 200 * 4 / 3 * time.Millisecond
+			for svc.arrived() < 600 && time.Since(began) < 2*ideal {
+				time.Sleep(100 * time.Millisecond)
+			}
+			if took := time.Since(began); took > ideal*5/4 || failed > 0 {
+				t.Errorf("%s: %d of 600 events after %s, %d requests failed; want all after %s and no failure", name, svc.arrived(), took, failed, ideal*5/4)
+			}
+			r.finish()
+		})
+	}
+}
+
+// watched is a sink whose responses are noted, one at a time.
+type watched struct {
+	*narrowband
+	note func(shipper.Response)
+}
+
+func (w *watched) Send(ctx context.Context, batch []shipper.Record) shipper.Response {
+	response := w.narrowband.Send(ctx, batch)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.note(response)
+	return response
+}
+
 // A backlog of 120 KB gets through a link of any speed, in at most about twice the time that its bytes need.
 func TestSlowLink_BacklogGetsThrough(t *testing.T) {
 	for name, shape := range map[string]shipper.Shape{"kinesis": kinesisShape(), "firehose": firehoseShape()} {

@@ -14,6 +14,8 @@ const (
 	slowest   = 10 * time.Second
 	// moment is the shortest time to send a request that is measured.
 	moment = time.Second
+	// start is the bound of the first request of all: a link of 8 kbit/s carries it in base64 within the 30 s of a timeout.
+	start = 16 << 10
 	// cautious is the bound of the first request after an outage: the link may be another one.
 	cautious = 64 << 10
 	// few is the bound below which two requests at once fill the link.
@@ -21,12 +23,18 @@ const (
 )
 
 // Sizer bounds the bytes of a destination's requests. Its zero value is no bound.
-type Sizer struct{ most int }
+type Sizer struct {
+	most     int
+	starting bool // no request has shown yet that the link is slow
+}
+
+// Start begins with a small request: the speed of the link is not known.
+func (z *Sizer) Start() { z.most, z.starting = start, true }
 
 // Lower returns the bytes that a request may have where it may have most at any rate. It removes a bound of most or above.
 func (z *Sizer) Lower(most int) int {
 	if z.most >= most {
-		z.most = 0
+		*z = Sizer{}
 	}
 	if z.most > 0 {
 		return z.most
@@ -39,7 +47,7 @@ func (z *Sizer) InFlight(n int) int {
 	switch {
 	case z.most == 0:
 		return n
-	case z.most <= efficient:
+	case z.most <= efficient || z.starting && z.most <= start:
 		return 1
 	case z.most <= few:
 		return min(2, n)
@@ -50,14 +58,15 @@ func (z *Sizer) InFlight(n int) int {
 // Stored notes that a request of so many bytes was stored, and that it took so long to be sent; 0: unknown, or less than a
 // second.
 func (z *Sizer) Stored(size int, took time.Duration) {
+	matters := 2*size >= z.most // the bound does
 	switch {
 	case took > target*3/2:
-		z.most = aim(size, took)
-	case z.most == 0 || 2*size < z.most: // the bound did not matter
-	case took < moment:
+		z.slow(aim(size, took))
+	case z.most == 0:
+	case took < moment && (matters || z.starting):
 		z.most *= 4
-	default:
-		z.most = min(aim(size, took), 4*z.most)
+	case matters:
+		z.slow(min(aim(size, took), 4*z.most))
 	}
 }
 
@@ -66,9 +75,9 @@ func (z *Sizer) Stored(size int, took time.Duration) {
 func (z *Sizer) Failed(size, sent int, took time.Duration, timedOut bool) {
 	switch {
 	case took > target*3/2 || took >= moment && sent < size-size/8:
-		z.most = min(aim(max(sent, 1), took), max(size/2, 1))
+		z.slow(min(aim(max(sent, 1), took), max(size/2, 1)))
 	case took == 0 && timedOut:
-		z.most = max(size/2, 1)
+		z.slow(max(size/2, 1))
 	}
 }
 
@@ -78,6 +87,9 @@ func (z *Sizer) Interrupted() {
 		z.most = cautious
 	}
 }
+
+// slow sets the bound that a request has shown.
+func (z *Sizer) slow(most int) { *z = Sizer{most: most} }
 
 // aim returns the bytes to aim for on a link that takes so many bytes in that time.
 func aim(bytes int, in time.Duration) int {

@@ -37,6 +37,9 @@ func TestSizer_RequestsTakeSeconds(t *testing.T) {
 		w := wire{rate: 50 * float64(int(1)<<r.IntN(18)) * (1 + r.Float64())}
 		var z sizing.Sizer
 		if r.IntN(2) == 0 {
+			z.Start()
+		}
+		if r.IntN(2) == 0 {
 			z.Interrupted()
 		}
 		for range 20 {
@@ -71,6 +74,38 @@ func TestSizer_FastLinkHasNoBound(t *testing.T) {
 	}
 	if got := z.Lower(most); got != most {
 		t.Errorf("after four requests: got %d bytes, want %d", got, most)
+	}
+}
+
+// The first request is small and alone. Five that get through quickly, however small, remove the bound: many destinations
+// have small requests only, and need them side by side.
+func TestSizer_Start(t *testing.T) {
+	for _, largest := range []int{most, 200} {
+		var z sizing.Sizer
+		z.Start()
+		if size, flight := z.Lower(most), z.InFlight(4); size > 16<<10 || flight != 1 {
+			t.Errorf("at first: got %d bytes, %d requests at once, want at most 16 KiB and 1", size, flight)
+		}
+		for range 5 {
+			z.Stored(min(z.Lower(most), largest), 0)
+		}
+		if size, flight := z.Lower(most), z.InFlight(4); size != most || flight != 4 {
+			t.Errorf("after five requests of at most %d bytes: got %d bytes, %d requests at once, want %d and 4", largest, size, flight, most)
+		}
+	}
+
+	// A failure that shows nothing about the link leaves the bound. One that does sets it.
+	var z sizing.Sizer
+	z.Start()
+	z.Failed(16<<10, 0, 0, false)
+	z.Interrupted()
+	if size := z.Lower(most); size != 16<<10 {
+		t.Errorf("after a failure: got %d bytes, want 16 KiB", size)
+	}
+	z.Failed(16<<10, 3000, 6*time.Second, true)
+	z.Stored(200, 0)
+	if size := z.Lower(most); size > 8<<10 {
+		t.Errorf("on a slow link: got %d bytes after a small request, want at most 8 KiB", size)
 	}
 }
 
