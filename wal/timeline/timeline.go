@@ -78,6 +78,7 @@ type Table struct {
 	path string
 
 	mu      sync.Mutex // held while the file is written
+	unsaved bool       // guarded by mu: the file lacks the last change
 	content atomic.Pointer[content]
 }
 
@@ -165,22 +166,27 @@ func (t *Table) NoteSynchronized(boot string) error {
 	})
 }
 
-// change applies f, and writes the file if f returns true.
+// change applies f, and writes the file if f returns true or the last write has failed.
 func (t *Table) change(f func(c *content) (changed bool)) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	before := t.content.Load()
 	c := &content{Lines: append([]line(nil), before.Lines...), Synchronized: before.Synchronized}
-	if !f(c) {
+	if !f(c) && !t.unsaved {
 		return nil
 	}
 	c.Lines = c.Lines[max(0, len(c.Lines)-mostLines):]
 	t.content.Store(c)
+	t.unsaved = true
 	b, err := json.Marshal(c)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", t.path, err)
 	}
-	return t.write(append(b, '\n'))
+	if err := t.write(append(b, '\n')); err != nil {
+		return err
+	}
+	t.unsaved = false
+	return nil
 }
 
 // write replaces the file, and syncs it and its folder.

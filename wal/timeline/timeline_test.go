@@ -60,6 +60,37 @@ func TestTable_TimesOfBlocks(t *testing.T) {
 	at(4*time.Hour, 4*time.Hour, true)
 }
 
+// On a full disk no timeline is given out that is not in the file, and a correction is stored by a later try.
+func TestTable_FailedWriteIsTriedAgain(t *testing.T) {
+	dir := t.TempDir()
+	obstacle := filepath.Join(dir, timeline.Name+".new") // of the file that replaces the old one
+	c := load(t, dir)
+	failing := func(try func() error) {
+		t.Helper()
+		testkit.Must(t, os.Mkdir(obstacle, 0o700))
+		for range 2 {
+			if err := try(); err == nil {
+				t.Error("got no error, want one: the file was not written")
+			}
+		}
+		testkit.Must(t, os.Remove(obstacle))
+		testkit.Must(t, try())
+	}
+	var number uint32
+	failing(func() (err error) {
+		number, _, err = c.Begin("a", zero, zero)
+		return err
+	})
+	if got, _, err := load(t, dir).Begin("a", zero, zero); err != nil || got != number {
+		t.Errorf("got the timeline %d, %v, want %d from the file", got, err, number)
+	}
+	failing(func() error { return c.Set("a", zero.Add(time.Hour), time.Hour) })
+	e := wal.Event{Timeline: number}
+	if load(t, dir).Correct(&e); e.Time != int64(time.Hour) {
+		t.Errorf("got the time %s, want it corrected by the file", time.Duration(e.Time))
+	}
+}
+
 // A file that is damaged is an error and stays. A timeline that was in it is not given out again.
 func TestTable_DamagedFile(t *testing.T) {
 	dir := t.TempDir()
