@@ -196,17 +196,17 @@ func (k *Keeper) begin(before *unset, reason string, zero, wall time.Time) {
 	k.unset.Store(&u)
 }
 
-// end ends the timeline: the clock is set.
+// end ends the timeline: the clock is set. No time is taken from the timeline once it has an end, also while that is stored.
 func (k *Keeper) end(u *unset) {
-	k.correct()
 	k.unset.Store(nil)
+	k.correct()
 	k.o.Logger.Info("clock set; times of events are right, and earlier ones corrected",
 		"by", k.zero.Sub(u.zero).Round(time.Millisecond), "after", (k.o.System.Boot() - u.since).Round(time.Millisecond))
 }
 
 // correct stores the correction of the timelines of this boot.
 func (k *Keeper) correct() {
-	err := k.Timelines.Set(k.o.System.BootID, k.zero, k.o.System.Boot())
+	err := k.Timelines.Set(k.o.System.BootID, k.zero, k.o.System.Boot()+stepLeast) // Now may have begun before end
 	if err != nil && !k.unsaved {
 		k.o.Logger.Warn("correction of times not stored; tried again", "error", err)
 	}

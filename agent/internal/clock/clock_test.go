@@ -72,17 +72,26 @@ func (h *host) set() {
 // run is an agent's clock until stop.
 type run struct {
 	*clock.Keeper
-	log   *bytes.Buffer
+	log   bytes.Buffer
+	onLog func(line string) // nil: none
 	steps int
 	stop  func()
 }
 
+// Write takes a line of the agent log.
+func (r *run) Write(line []byte) (int, error) {
+	if r.onLog != nil {
+		r.onLog(string(line))
+	}
+	return r.log.Write(line)
+}
+
 func start(t *testing.T, dir string, h *host) *run {
 	t.Helper()
-	r := &run{log: new(bytes.Buffer)}
+	r := new(run)
 	r.Keeper = clock.New(dir, clock.Options{
 		System: h.system(), Built: built, Stepped: func() { r.steps++ }, Corrected: func() { r.steps++ },
-		Logger: hclog.New(&hclog.LoggerOptions{Output: r.log, DisableTime: true}),
+		Logger: hclog.New(&hclog.LoggerOptions{Output: r, DisableTime: true}),
 	})
 	testkit.Must(t, r.Timelines.Load())
 	r.Start()
@@ -201,6 +210,31 @@ func TestKeeper_CorrectsInTheSameBootOnly(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A block that is stored while the correction is being written gets the right time too: with a time beyond the end of the
+// timeline it would count as old as 1970, and its events would be dropped by age.
+func TestKeeper_TimesWhileTheCorrectionIsStored(t *testing.T) {
+	inYear(t, func(t *testing.T) {
+		dir := t.TempDir()
+		h := boot("a", epoch)
+		r := start(t, dir, h)
+		defer r.stop()
+		var block time.Time
+		testkit.Must(t, os.Mkdir(filepath.Join(dir, "clock.json.new"), 0o700)) // the write fails, and is logged
+		r.onLog = func(line string) {
+			if strings.Contains(line, "correction of times not stored") {
+				time.Sleep(2 * time.Second)
+				block = r.Now()
+			}
+		}
+		h.set()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if got, known := r.Timelines.Time(block); !known || !got.Equal(time.Now()) {
+			t.Errorf("got %s, known: %v, want %s", got.UTC(), known, time.Now().UTC())
+		}
+	})
 }
 
 // A clock that begins with a saved time counts as not set if the log was written later, or if the kernel does not report the
