@@ -240,3 +240,28 @@ func TestNew_RejectsFaultyTopics(t *testing.T) {
 		t.Error("a faulty filter is accepted")
 	}
 }
+
+// A rejected publish of QoS 2 behind the one that ends the client is not held as stored: the client sends both again.
+func TestPublish_QoS2RejectedBehindAnotherIsStoredLater(t *testing.T) {
+	log := ingestkit.NewLog(t)
+	log.Hold = make(chan struct{})
+	log.Refuse[0] = &wal.FullError{}
+	s := serve(t, ingest.Options{Log: log})
+	p := dial(t, s, 4)
+	p.open(packets.ConnectParams{ClientIdentifier: "dev"}, packets.Properties{})
+	p.publish(topic, "a", 2, 1)
+	p.publish(topic, "b", 2, 2)
+	ingestkit.AwaitSubmitted(t, log, 2)
+	close(log.Hold)
+	p.expectEnd(0)
+
+	p = dial(t, s, 4)
+	p.open(packets.ConnectParams{ClientIdentifier: "dev"}, packets.Properties{})
+	for id, payload := range []string{"a", "b"} {
+		p.publish(topic, payload, 2, uint16(id+1), func(pk *packets.Packet) { pk.FixedHeader.Dup = true })
+		p.expect(packets.Pubrec, uint16(id+1), 0)
+	}
+	if got := log.Stored(); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("got %q, want both, in order", got)
+	}
+}

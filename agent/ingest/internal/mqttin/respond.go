@@ -91,6 +91,9 @@ func (c *client) conclude(u *unacked) (refused *intake.Rejection, known bool) {
 
 // acknowledge adds the acknowledgement of a publish to the output. A rejection that no acknowledgement can express ends the client.
 func (c *client) acknowledge(u *unacked, refused *intake.Rejection) {
+	if refused != nil && u.qos == 2 {
+		c.session.release(u.packetID) // also without a connection: the client sends the publish again
+	}
 	if c.broken || u.qos == 0 {
 		return
 	}
@@ -100,9 +103,6 @@ func (c *client) acknowledge(u *unacked, refused *intake.Rejection) {
 	}
 	if refused != nil {
 		code, ends := reason(refused, c.version)
-		if u.qos == 2 {
-			c.session.release(u.packetID)
-		}
 		if ends {
 			c.flush()
 			c.broken = true
