@@ -36,9 +36,9 @@ type client struct {
 	state    *tls.ConnectionState // nil: no TLS
 	began    time.Time            // when the unfinished packet in reader began to arrive; zero: there is none
 
-	ctx    context.Context // of the submissions and waits; its pass is that of the client
-	cancel context.CancelFunc
-	done   chan struct{} // closed when the client has submitted and acknowledged its last publish
+	ctx    context.Context    // of the submissions and waits; its pass is that of the client
+	cancel context.CancelFunc // also by the client's next connection
+	done   chan struct{}      // closed when the client has submitted and acknowledged its last publish
 
 	id        string
 	assigned  bool // id is not the client's own

@@ -11,7 +11,9 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest"
 	"github.com/standpipe/standpipe/agent/internal/access"
 	"github.com/standpipe/standpipe/agent/internal/access/accesstest"
+	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/test/ingestkit"
+	"github.com/standpipe/standpipe/wal"
 )
 
 func TestClient_CannotSubscribe(t *testing.T) {
@@ -64,14 +66,20 @@ func TestClient_WillIsAnEvent(t *testing.T) {
 	p = dial(t, s, 4)
 	p.open(will, packets.Properties{})
 	p.conn.Close()
-	connect(t, s, 4) // ends after the one before
-	for _, e := range log.Events() {
+	p = dial(t, s, 4)
+	p.open(will, packets.Properties{}) // after the one before has ended
+	p.publish(topic, "here", 1, 1)
+	p.expect(packets.Puback, 1, 0)
+	p.conn.Close()
+	ingestkit.AwaitSubmitted(t, log, 4)
+	wills := slices.DeleteFunc(log.Events(), func(e wal.Event) bool { return string(e.Data) == "here" })
+	for _, e := range wills {
 		if string(e.Data) != "gone" || e.Key != "t1" || e.Attributes["mqtt.will"] != "true" || e.Attributes["mqtt.retain"] != "true" || e.Attributes["mqtt.qos"] != "1" {
 			t.Errorf("got %q with key %s and %v", e.Data, e.Key, e.Attributes)
 		}
 	}
-	if got := len(log.Events()); got != 2 {
-		t.Errorf("got %d wills, want those of the two that ended without DISCONNECT or with its code 4", got)
+	if got := len(wills); got != 3 {
+		t.Errorf("got %d wills, want those of the three that ended without DISCONNECT or with its code 4", got)
 	}
 }
 
@@ -209,4 +217,21 @@ func TestClient_IsAcknowledgedBeforeTheAgentStops(t *testing.T) {
 	if err := <-stopped; err != nil {
 		t.Error(err)
 	}
+}
+
+// A client whose publish awaits a delivery can connect again, and sends the publish again.
+func TestClient_TakesThePlaceOfOneThatAwaitsADelivery(t *testing.T) {
+	log := ingestkit.NewLog(t)
+	log.Stuck = true
+	streams := ingestkit.Streams{"text": {Format: ingest.FormatText, MaxEventSize: 1000, Ack: standpipev1.Ack_ACK_DELIVERED}}
+	s := serve(t, ingest.Options{Log: log, Streams: streams})
+	for _, qos := range []byte{1, 2} {
+		p := dial(t, s, 5)
+		p.open(packets.ConnectParams{ClientIdentifier: "dev", WillFlag: true, WillTopic: topic, WillQos: 1}, packets.Properties{})
+		p.publish(topic, "a", qos, 1)
+		ingestkit.AwaitSubmitted(t, log, 2*int(qos)-1) // and the will of the first one
+	}
+	p := connect(t, s, 5)
+	p.ping()
+	p.expect(packets.Pingresp, 0, 0)
 }

@@ -138,8 +138,11 @@ func (c *client) submit(m *message) intake.Submission {
 	event := wal.Event{Key: key, Data: m.payload, Attributes: c.attributesOf(m)}
 	c.listener.in.Clock().On(&event)
 	r.Batch.Events = append(r.Batch.Events, event)
-	if m.qos == 0 {
+	switch {
+	case m.qos == 0:
 		r.Ack = standpipev1.Ack_ACK_ACCEPTED
+	case m.will:
+		r.Ack = standpipev1.Ack_ACK_DURABLE // nobody is left for a delivery to be awaited
 	}
 	if c.version < 5 && m.qos > 0 && !m.will {
 		r.Batch.Chain = &c.chain // a rejected publish comes again, and must not come after later ones

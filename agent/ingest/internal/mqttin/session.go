@@ -88,6 +88,7 @@ func (r *registry) enter(c *client, connect *packets.Packet) (present, ok bool) 
 			return present, true
 		}
 		older.end(packets.ErrSessionTakenOver)
+		older.cancel() // deliveries are not awaited
 		select {
 		case <-older.done:
 		case <-patience.C:

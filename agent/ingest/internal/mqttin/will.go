@@ -1,6 +1,8 @@
 package mqttin
 
 import (
+	"context"
+
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
@@ -24,6 +26,10 @@ func (c *client) sendWill() {
 	if c.will == nil {
 		return
 	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(c.ctx)) // which ends with the connection
+	defer cancel()
+	defer context.AfterFunc(c.listener.ctx, cancel)()
+	c.ctx = ctx
 	u := &unacked{Submission: c.submit(&c.will.message)}
 	refused, _ := c.conclude(u)
 	if refused != nil && refused.Reason != "" {
