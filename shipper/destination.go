@@ -100,14 +100,15 @@ func (s *Shipper) fail(o *outcome, failure *Error, now time.Time) {
 	s.batcher.pacer.Overloaded(load, o.started, now)
 }
 
-// outOfReach reports whether the endpoint is out of reach, and another destination tries it. Then this one waits too.
-func (s *Shipper) outOfReach(now time.Time) bool {
+// outOfReach reports whether another destination tries the endpoint, and how long to wait for it at most: the endpoint is out
+// of reach, or was never tried.
+func (s *Shipper) outOfReach(now time.Time) (left time.Duration, waits bool) {
 	if s.bandwidth.path == nil {
-		return false
+		return 0, false
 	}
-	hold, ok := s.bandwidth.path.Try(now)
-	if ok {
-		return false
+	hold, ok := s.bandwidth.path.TryInTurn(now)
+	if ok || hold.Error == nil {
+		return hold.Until.Sub(now), !ok
 	}
 	if s.failures == nil {
 		s.turns.Failed(now)
@@ -115,7 +116,7 @@ func (s *Shipper) outOfReach(now time.Time) bool {
 		s.opts.Outages.Failed(s.member, s.failures)
 	}
 	s.failures.Delay.Until = hold.Until
-	return true
+	return s.failures.Delay.Left(now), true
 }
 
 // recovered notes that a request got through. After failures, one request is under way at first, then twice as many after

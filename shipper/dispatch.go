@@ -52,8 +52,8 @@ func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
 		if batch == nil {
 			return wake
 		}
-		if s.outOfReach(now) {
-			return s.failures.Delay.Left(now)
+		if left, waits := s.outOfReach(now); waits {
+			return left
 		}
 		charged, ok := s.bandwidth.reserve(batch.Size())
 		if !ok {

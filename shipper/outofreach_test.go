@@ -79,6 +79,78 @@ func TestOutOfReach_OneTriesForAll(t *testing.T) {
 	}
 }
 
+// dialed is a service of several destinations. Connecting to it takes a second; the first connection may hang.
+type dialed struct {
+	*service
+	dials *atomic.Int64
+	away  *atomic.Bool
+	hangs bool
+}
+
+func (d *dialed) Send(ctx context.Context, batch []shipper.Record) shipper.Response {
+	err := &shipper.Error{Class: shipper.Transient, Code: "connection", Record: -1}
+	if d.dials.Add(1) == 1 && d.hangs {
+		<-ctx.Done()
+		return shipper.Response{Err: err, Code: "connection"}
+	}
+	time.Sleep(time.Second)
+	if d.away.Load() {
+		err.Unreached = true
+		return shipper.Response{Err: err, Code: "connection"}
+	}
+	return d.service.Send(ctx, batch)
+}
+
+// At the start one of 20 destinations connects to an endpoint. The others follow when it was reached, wait with its error
+// when it was not, and do not wait for longer than ten seconds when the first connection hangs.
+func TestOutOfReach_OneConnectsFirst(t *testing.T) {
+	const destinations = 20
+	for name, test := range map[string]struct {
+		away, hangs bool
+		after       time.Duration
+		dials       int64
+		arrived     int
+	}{
+		"first":   {after: 500 * time.Millisecond, dials: 1},
+		"reached": {after: 2500 * time.Millisecond, dials: destinations, arrived: destinations},
+		"away":    {away: true, after: 1050 * time.Millisecond, dials: 1},
+		"hangs":   {hangs: true, after: 11500 * time.Millisecond, dials: destinations, arrived: destinations - 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			link := shipper.NewLink(0)
+			var dials atomic.Int64
+			var away atomic.Bool
+			away.Store(test.away)
+			var rigs []*rig
+			for range destinations {
+				svc := newService(t, firehoseShape())
+				r := &rig{t: t, svc: svc, sink: &dialed{svc, &dials, &away, test.hangs},
+					opts: shipper.Options{Link: link, Endpoint: "e", MaxDelay: time.Millisecond}}
+				r.inMemory()
+				r.src.send("k", 1)
+				r.start()
+				rigs = append(rigs, r)
+			}
+			time.Sleep(test.after)
+			synctest.Wait()
+			arrived := 0
+			for i, r := range rigs {
+				arrived += r.svc.arrived()
+				if got := r.ship.Report(); test.away != (got.State == shipper.Waiting && got.LastError != "") {
+					t.Errorf("%s: destination %d: got %+v", name, i, got)
+				}
+			}
+			if got := dials.Load(); got != test.dials || arrived != test.arrived {
+				t.Errorf("%s, after %s: got %d connections and %d events, want %d and %d", name, test.after, got, arrived, test.dials, test.arrived)
+			}
+			away.Store(false)
+			for _, r := range rigs {
+				r.finish()
+			}
+		})
+	}
+}
+
 // When the link is set down, nothing is sent. When it is set up, everything is, without a wait for a backoff.
 func TestLinkNews_DownAndUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"github.com/standpipe/standpipe/shipper/internal/catchup"
 	"github.com/standpipe/standpipe/shipper/internal/outage"
 	"github.com/standpipe/standpipe/shipper/internal/pace"
+	"github.com/standpipe/standpipe/shipper/internal/sizing"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -139,10 +140,7 @@ func New(o Options) *Shipper {
 	s.feed = newFeed(o.Source, s.stream, s.lanes, o.MaxDelay)
 	s.window = o.InFlight
 	s.turns.Mode = o.CatchUp
-	s.batcher = &batcher{sink: o.Sink, lanes: s.lanes, maxDelay: o.MaxDelay, bandwidth: &s.bandwidth}
-	if o.Link != nil {
-		s.batcher.sizer.Start()
-	}
+	s.batcher = &batcher{sink: o.Sink, lanes: s.lanes, maxDelay: o.MaxDelay, bandwidth: &s.bandwidth, sizer: sizing.New(o.Link != nil)}
 	if !o.Unpaced {
 		s.batcher.pacer = pace.NewPacer(shape.Quota, shape.KeyCounts, len(s.lanes.all), s.progress)
 	}

@@ -18,6 +18,7 @@ const (
 // endpoint is a service that senders reach over the Link. While it is out of reach, one sender at a time tries it.
 type endpoint struct {
 	paths int
+	tried bool // the first request to it has had an outcome, or took longer than its lease
 
 	failure *backoff.Error // the last one; nil: it is in reach
 	since   time.Time      // when it went out of reach
@@ -55,6 +56,7 @@ func (p *Path) Leave() {
 	defer p.link.mu.Unlock()
 	if p.to.prober == p {
 		p.to.prober = nil
+		p.triedLocked()
 	}
 	if p.to.paths--; p.to.paths == 0 {
 		delete(p.link.endpoints, p.name)
@@ -64,13 +66,36 @@ func (p *Path) Leave() {
 // Hold is a reason to send nothing.
 type Hold struct {
 	Until time.Time
-	Error *backoff.Error
+	Error *backoff.Error // nil: another sender makes the first request
 }
 
 // Try reports whether a request may start. If not, the path is held until a time, or until the Link notifies the sender.
 func (p *Path) Try(now time.Time) (Hold, bool) {
 	p.link.mu.Lock()
 	defer p.link.mu.Unlock()
+	return p.tryLocked(now)
+}
+
+// TryInTurn is Try, but the very first request to the endpoint goes alone: the other senders are held for a lease at most.
+func (p *Path) TryInTurn(now time.Time) (Hold, bool) {
+	p.link.mu.Lock()
+	defer p.link.mu.Unlock()
+	hold, ok := p.tryLocked(now)
+	e := p.to
+	switch {
+	case !ok || e.tried:
+		return hold, ok
+	case e.prober == nil:
+		e.prober, e.until = p, now.Add(lease)
+	case e.prober != p && now.Before(e.until):
+		return Hold{Until: e.until}, false
+	case e.prober != p:
+		p.triedLocked()
+	}
+	return Hold{}, true
+}
+
+func (p *Path) tryLocked(now time.Time) (Hold, bool) {
 	e := p.to
 	switch {
 	case p.link.down != nil:
@@ -95,6 +120,7 @@ func (p *Path) Failed(err *backoff.Error, reached bool, now time.Time) (next tim
 	if e.prober == p {
 		e.prober = nil
 	}
+	defer p.triedLocked()
 	if !err.Unreached {
 		if reached {
 			p.reachedLocked()
@@ -125,7 +151,19 @@ func (p *Path) Hasten() {
 	p.to.next = time.Time{}
 }
 
+// triedLocked ends the wait for the first request to the endpoint.
+func (p *Path) triedLocked() {
+	if p.to.tried {
+		return
+	}
+	p.to.tried = true
+	for _, c := range p.link.claims {
+		c.wake()
+	}
+}
+
 func (p *Path) reachedLocked() {
+	p.triedLocked()
 	e := p.to
 	if e.failure == nil {
 		return

@@ -111,6 +111,49 @@ func TestPath_HungTryHoldsUpNobodyForLong(t *testing.T) {
 	})
 }
 
+// The first request to an endpoint goes alone. Its outcome, of any kind, wakes the other senders, and so does its sender's end.
+// A hung one holds them for ten seconds.
+func TestPath_FirstRequestGoesAlone(t *testing.T) {
+	denied := &backoff.Error{Class: backoff.Operator, Code: "AccessDenied", Record: -1}
+	for name, test := range map[string]struct {
+		end  func(first *traveler)
+		held bool // all senders are, by the failure
+	}{
+		"reached":     {func(first *traveler) { first.Reached() }, false},
+		"not sent":    {func(first *traveler) { first.Failed(denied, false, time.Now()) }, false},
+		"unreached":   {func(first *traveler) { first.Failed(unreached, false, time.Now()) }, true},
+		"sender ends": {func(first *traveler) { first.Leave() }, false},
+		"hung":        {func(first *traveler) { time.Sleep(10 * time.Second) }, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l := link.New(0)
+			first, b, c := join(l, "e", backoff.Retry{}), join(l, "e", backoff.Retry{}), join(l, "e", backoff.Retry{})
+			other := join(l, "other", backoff.Retry{})
+			turn := func(s *traveler, want bool) {
+				t.Helper()
+				hold, ok := s.TryInTurn(time.Now())
+				if ok != want {
+					t.Errorf("%s: TryInTurn: got %v, want %v", name, ok, want)
+				}
+				if left := time.Until(hold.Until); !ok && (left <= 0 || left > 10*time.Second) {
+					t.Errorf("%s: got a hold for %s, want at most ten seconds", name, left)
+				}
+			}
+			turn(first, true)
+			turn(b, false)
+			turn(c, false)
+			turn(first, true) // the same sender may have several requests
+			turn(other, true)
+			test.end(first)
+			if name != "hung" && (len(b.notify) != 1 || len(c.notify) != 1) {
+				t.Errorf("%s: the other senders were not notified", name)
+			}
+			turn(b, !test.held)
+			turn(c, !test.held)
+		})
+	}
+}
+
 // An error of one destination is no evidence about the endpoint, unless it shows that it is in reach.
 func TestPath_OtherErrors(t *testing.T) {
 	l := link.New(0)

@@ -28,8 +28,13 @@ type Sizer struct {
 	starting bool // no request has shown yet that the link is slow
 }
 
-// Start begins with a small request: the speed of the link is not known.
-func (z *Sizer) Start() { z.most, z.starting = start, true }
+// New makes a Sizer. If the requests use a link, whose speed is not known yet, the first one is small.
+func New(link bool) Sizer {
+	if !link {
+		return Sizer{}
+	}
+	return Sizer{most: start, starting: true}
+}
 
 // Lower returns the bytes that a request may have where it may have most at any rate. It removes a bound of most or above.
 func (z *Sizer) Lower(most int) int {

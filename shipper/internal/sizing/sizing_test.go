@@ -35,10 +35,7 @@ func TestSizer_RequestsTakeSeconds(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	for range 300 {
 		w := wire{rate: 50 * float64(int(1)<<r.IntN(18)) * (1 + r.Float64())}
-		var z sizing.Sizer
-		if r.IntN(2) == 0 {
-			z.Start()
-		}
+		z := sizing.New(r.IntN(2) == 0)
 		if r.IntN(2) == 0 {
 			z.Interrupted()
 		}
@@ -81,8 +78,7 @@ func TestSizer_FastLinkHasNoBound(t *testing.T) {
 // have small requests only, and need them side by side.
 func TestSizer_Start(t *testing.T) {
 	for _, largest := range []int{most, 200} {
-		var z sizing.Sizer
-		z.Start()
+		z := sizing.New(true)
 		if size, flight := z.Lower(most), z.InFlight(4); size > 16<<10 || flight != 1 {
 			t.Errorf("at first: got %d bytes, %d requests at once, want at most 16 KiB and 1", size, flight)
 		}
@@ -95,8 +91,7 @@ func TestSizer_Start(t *testing.T) {
 	}
 
 	// A failure that shows nothing about the link leaves the bound. One that does sets it.
-	var z sizing.Sizer
-	z.Start()
+	z := sizing.New(true)
 	z.Failed(16<<10, 0, 0, false)
 	z.Interrupted()
 	if size := z.Lower(most); size != 16<<10 {
