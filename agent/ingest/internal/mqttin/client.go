@@ -66,7 +66,7 @@ func newClient(l *Listener, conn *connlimit.Conn) *client {
 	if l.tls != nil {
 		c.conn = tls.Server(conn, l.tls)
 	}
-	c.reader = packetReader{from: c, max: l.maxPacket, budget: l.budget}
+	c.reader = packetReader{from: c, max: l.maxPacket, budget: l.budget, first: true}
 	c.ctx, c.cancel = context.WithCancel(l.ctx)
 	return c
 }
@@ -161,6 +161,7 @@ func (c *client) receive() error {
 		if err != nil {
 			return c.because(err)
 		}
+		c.began = time.Time{} // a part of the next packet may be in the buffer
 		if err := c.handle(h, body); err != nil {
 			return err
 		}
@@ -209,7 +210,7 @@ func (c *client) receiveDisconnect(h packets.FixedHeader, body []byte) error {
 		c.will = nil
 	}
 	if pk.Properties.SessionExpiryIntervalFlag {
-		c.session.expiry = pk.Properties.SessionExpiryInterval
+		c.session.expiry = min(pk.Properties.SessionExpiryInterval, maxExpiry)
 	}
 	return errDisconnected
 }

@@ -29,7 +29,8 @@
 //
 // # Limits
 //
-// A packet has at most max_request_size bytes. 256 publishes of a client may await their acknowledgement, which is the receive
+// A packet has at most max_request_size bytes; one that is no PUBLISH, and the first one, at most 512 KiB; the properties of a
+// PUBLISH at most 128 KiB. A session holds at most 1,024 packet identifiers of QoS 2. 256 publishes of a client may await their acknowledgement, which is the receive
 // maximum in version 5; reading stops meanwhile. The unfinished packets of all connections share a budget; the first 64 KiB of
 // each are not counted, and a client that exceeds it is disconnected. A client has 10 s for its CONNECT, one and a half of its keep alive
 // between packets, 30 s for a packet that has begun to arrive and again for each 256 KiB of it, and 10 s to take a write.

@@ -17,6 +17,9 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
+// maxProperties is the largest number of bytes of a publish's properties, whose decoded form takes many times as much.
+const maxProperties = 128 << 10
+
 // message is a publish or a will.
 type message struct {
 	topic      string
@@ -35,10 +38,14 @@ func (c *client) receivePublish(h packets.FixedHeader, body []byte) error {
 		return err
 	}
 	u := &unacked{qos: m.qos, packetID: packetID}
-	if m.qos == 2 && !c.session.hold(packetID) {
-		u.repeated = true
-		c.enqueue(u)
-		return nil
+	if m.qos == 2 {
+		if u.repeated, err = c.session.hold(packetID); err != nil {
+			return err
+		}
+		if u.repeated {
+			c.enqueue(u)
+			return nil
+		}
 	}
 	u.Submission = c.submit(&m)
 	c.enqueue(u)
@@ -98,6 +105,9 @@ func decodeProperties(p *packets.Properties, b []byte) (rest []byte, err error) 
 	n, length, whole := variableInt(b)
 	if !whole || len(b) < length+n {
 		return nil, packets.ErrMalformedProperties
+	}
+	if n > maxProperties {
+		return nil, packets.ErrPacketTooLarge
 	}
 	end := length + n
 	if n == 0 {

@@ -11,6 +11,9 @@ import (
 const (
 	firstBuffer = 1 << 10  // bytes that a connection's buffer begins with
 	idleBuffer  = 64 << 10 // bytes that an empty buffer keeps, and that the budget does not count
+	// maxControl is the largest number of bytes of a packet that is no PUBLISH, or the first one: decoded, its parts take many times
+	// as much, and the client is not known yet. A CONNECT with six parts of 65,535 bytes fits.
+	maxControl = 512 << 10
 )
 
 // packetReader splits its input into packets. Its buffer grows with the bytes that arrive, not with the announced size, and
@@ -20,6 +23,7 @@ type packetReader struct {
 	max    int            // bytes of a packet after its fixed header
 	budget *budget.Budget // for the bytes of buf beyond idleBuffer
 	held   int64          // of budget
+	first  bool           // the next packet is the first one
 
 	buf   []byte
 	start int // of the current packet in buf
@@ -42,6 +46,7 @@ func (r *packetReader) next() (h packets.FixedHeader, body []byte, err error) {
 		if whole && r.pending() >= size+h.Remaining {
 			body = r.buf[r.start+size : r.start+size+h.Remaining]
 			r.start += size + h.Remaining
+			r.first = false
 			return h, body, nil
 		}
 		if err := r.fill(); err != nil {
@@ -67,7 +72,7 @@ func (r *packetReader) header(h *packets.FixedHeader) (size int, whole bool, err
 	if !whole {
 		return 0, false, nil
 	}
-	if n > r.max {
+	if n > r.max || n > maxControl && (h.Type != packets.Publish || r.first) {
 		return 0, false, packets.ErrPacketTooLarge
 	}
 	h.Remaining = n

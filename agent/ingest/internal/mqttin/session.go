@@ -17,18 +17,24 @@ type session struct {
 	held map[uint16]struct{} // the packet identifiers of QoS 2 that the client has not released; guarded by mu
 }
 
-// hold adds a packet identifier of QoS 2. It reports false if the session holds it already: the publish is a repeated one.
-func (s *session) hold(packetID uint16) bool {
+// maxHeld bounds the packet identifiers of a session. A client of version 5 that keeps to the receive maximum has fewer.
+const maxHeld = 1024
+
+// hold adds a packet identifier of QoS 2. repeated reports that the session holds it already. The error is for one beyond maxHeld.
+func (s *session) hold(packetID uint16) (repeated bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, held := s.held[packetID]; held {
-		return false
+		return true, nil
+	}
+	if len(s.held) >= maxHeld {
+		return false, packets.ErrReceiveMaximum
 	}
 	if s.held == nil {
 		s.held = make(map[uint16]struct{})
 	}
 	s.held[packetID] = struct{}{}
-	return true
+	return false, nil
 }
 
 // release removes a packet identifier.

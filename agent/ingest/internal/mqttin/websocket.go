@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 const (
@@ -177,6 +178,7 @@ func (w *websocket) writeFrame(opcode byte, payload []byte) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.Conn.SetWriteDeadline(time.Now().Add(writeTimeout)) // that of the last packet has passed when a ping comes
 	_, err := w.Conn.Write(append(b, payload...))
 	return err
 }
