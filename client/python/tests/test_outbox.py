@@ -9,6 +9,7 @@ import grpc
 from standpipe import Ack, AgentError, Closed, Event, NotStored, PublisherOptions
 from standpipe._event import encode
 from standpipe._outbox import Batch, Outbox
+from standpipe._stored import stored_of
 from standpipe.v1 import standpipe_pb2 as pb
 
 SEEDS = range(300)
@@ -234,6 +235,14 @@ class TestOutbox(unittest.TestCase):
                 Client(address)
         with self.assertRaisesRegex(ValueError, "TLS"):
             Client("gateway.site:7710", token="secret")
+
+
+class ResponseTest(unittest.TestCase):
+    def test_one_that_cannot_be_decoded_is_an_error_of_the_agent(self) -> None:
+        for response in (b"\xff", pb.AppendResponse(count=1, ack=99).SerializeToString()):
+            with self.assertRaises(AgentError) as raised:
+                stored_of(response)
+            self.assertFalse(raised.exception.final)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import grpc
+from google.protobuf.message import DecodeError
+
 from standpipe._event import Ack
+from standpipe.errors import AgentError
 from standpipe.v1 import standpipe_pb2 as pb
 
 
@@ -22,5 +26,9 @@ class Stored:
 
 
 def stored_of(response: bytes) -> Stored:
-    m = pb.AppendResponse.FromString(response)
-    return Stored(m.first_offset, m.count, Ack(m.ack), m.duplicate)
+    """Decodes an AppendResponse. Errors: AgentError, which a publisher retries; any other would end its thread."""
+    try:
+        m = pb.AppendResponse.FromString(response)
+        return Stored(m.first_offset, m.count, Ack(m.ack), m.duplicate)
+    except (DecodeError, ValueError) as e:
+        raise AgentError(grpc.StatusCode.INTERNAL, f"the response of {len(response)} bytes cannot be decoded: {e}") from e
