@@ -46,7 +46,7 @@ func TestTimeline_CorrectsStoredTimes(t *testing.T) {
 	}
 	l, c := open()
 	zero, off := time.Unix(0, 0), 20_000*day
-	number, _, err := c.Begin("a", zero, zero.Add(time.Hour))
+	number, _, err := c.Begin("a", zero, zero.Add(time.Hour), time.Time{})
 	testkit.Must(t, err)
 	taken := zero.Add(2 * time.Hour)
 	appendUnset(t, l, number, taken)
@@ -89,7 +89,7 @@ func TestTimeline_AgeOfEventsFromBeforeTheClockWasSet(t *testing.T) {
 			c := &shiftedClock{off: time.Until(zero)}
 			lines := timeline.New(dir)
 			l, p := openAged(t, wal.Options{Dir: dir, Clock: c.now, Timelines: lines}, 0)
-			number, _, err := lines.Begin("a", zero, zero)
+			number, _, err := lines.Begin("a", zero, zero, time.Time{})
 			testkit.Must(t, err)
 			time.Sleep(time.Second)
 			appendUnset(t, l, number, c.now())

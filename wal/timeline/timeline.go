@@ -71,6 +71,9 @@ type line struct {
 	From   int64  `json:"from"`            // no time that was taken from it is earlier
 	Until  int64  `json:"until,omitempty"` // nor later; 0: it is in use
 	Off    *int64 `json:"off,omitempty"`   // nanoseconds to add to its times; nil: unknown
+
+	// Written is the time of the last write to the log before the timeline began, by the clock of the host.
+	Written time.Time `json:"written,omitzero"`
 }
 
 // Table has the timelines of a log. All methods may be called from any goroutine.
@@ -110,8 +113,9 @@ func (t *Table) Load() error {
 func (t *Table) SetAside() error { return os.Rename(t.path, t.path+".corrupt") }
 
 // Begin returns the timeline of a boot, and begins it if the table has none that is in use. zero and now are the time on the
-// clock when the boot started, and now. It returns the zero of the timeline, which an earlier process may have begun.
-func (t *Table) Begin(boot string, zero, now time.Time) (number uint32, lineZero time.Time, err error) {
+// clock when the boot started, and now; written is the time of the last write to the log before. Begin returns the zero of the
+// timeline, which an earlier process may have begun.
+func (t *Table) Begin(boot string, zero, now, written time.Time) (number uint32, lineZero time.Time, err error) {
 	err = t.change(func(c *content) bool {
 		for i := range c.Lines {
 			if l := &c.Lines[i]; l.Boot == boot && l.Until == 0 {
@@ -120,10 +124,21 @@ func (t *Table) Begin(boot string, zero, now time.Time) (number uint32, lineZero
 			}
 		}
 		number, lineZero = 1+rand.Uint32N(1<<32-1), zero
-		c.Lines = append(c.Lines, line{Number: number, Boot: boot, Zero: zero.UnixNano(), From: now.UnixNano()})
+		c.Lines = append(c.Lines, line{Number: number, Boot: boot, Zero: zero.UnixNano(), From: now.UnixNano(), Written: written})
 		return true
 	})
 	return number, lineZero, err
+}
+
+// Written returns the time of the last write to the log before the boot's timeline began; zero: none is in use, or there was no
+// log. Later writes may have given the files of the log an earlier time.
+func (t *Table) Written(boot string) (written time.Time) {
+	for _, l := range t.content.Load().Lines {
+		if l.Boot == boot && l.Until == 0 {
+			written = l.Written
+		}
+	}
+	return written
 }
 
 // Set stores by how much the times of a boot's timeline are wrong. zero is the right time at the start of the boot, and now the

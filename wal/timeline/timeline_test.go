@@ -24,18 +24,18 @@ func load(t *testing.T, dir string) *timeline.Table {
 // A boot has one timeline until its clock is set, also for the next process. Later ones are other timelines.
 func TestTable_OneTimelineForABoot(t *testing.T) {
 	dir := t.TempDir()
-	first, at, err := load(t, dir).Begin("a", zero, zero.Add(time.Second))
+	first, at, err := load(t, dir).Begin("a", zero, zero.Add(time.Second), time.Time{})
 	if err != nil || first == 0 || !at.Equal(zero) {
 		t.Fatalf("got the timeline %d from %s, %v", first, at, err)
 	}
 	c := load(t, dir)
-	again, at, err := c.Begin("a", zero.Add(time.Hour), zero.Add(2*time.Hour))
+	again, at, err := c.Begin("a", zero.Add(time.Hour), zero.Add(2*time.Hour), time.Time{})
 	if err != nil || again != first || !at.Equal(zero) {
 		t.Errorf("got the timeline %d from %s, %v, want %d from %s", again, at, err, first, zero)
 	}
 	testkit.Must(t, c.Set("a", zero.AddDate(50, 0, 0), 3*time.Hour))
-	later, _, err := c.Begin("a", zero, zero)
-	other, _, err2 := c.Begin("b", zero, zero)
+	later, _, err := c.Begin("a", zero, zero, time.Time{})
+	other, _, err2 := c.Begin("b", zero, zero, time.Time{})
 	if err != nil || err2 != nil || later == first || other == first || later == other {
 		t.Errorf("got the timelines %d, %d and %d, %v, %v, want three", first, later, other, err, err2)
 	}
@@ -44,7 +44,7 @@ func TestTable_OneTimelineForABoot(t *testing.T) {
 // Times of blocks are corrected between the first and the last time of the timeline only.
 func TestTable_TimesOfBlocks(t *testing.T) {
 	c := load(t, t.TempDir())
-	_, _, err := c.Begin("a", zero, zero.Add(time.Hour))
+	_, _, err := c.Begin("a", zero, zero.Add(time.Hour), time.Time{})
 	testkit.Must(t, err)
 	at := func(d time.Duration, want time.Duration, wantKnown bool) {
 		t.Helper()
@@ -78,10 +78,10 @@ func TestTable_FailedWriteIsTriedAgain(t *testing.T) {
 	}
 	var number uint32
 	failing(func() (err error) {
-		number, _, err = c.Begin("a", zero, zero)
+		number, _, err = c.Begin("a", zero, zero, time.Time{})
 		return err
 	})
-	if got, _, err := load(t, dir).Begin("a", zero, zero); err != nil || got != number {
+	if got, _, err := load(t, dir).Begin("a", zero, zero, time.Time{}); err != nil || got != number {
 		t.Errorf("got the timeline %d, %v, want %d from the file", got, err, number)
 	}
 	failing(func() error { return c.Set("a", zero.Add(time.Hour), time.Hour) })
@@ -94,7 +94,7 @@ func TestTable_FailedWriteIsTriedAgain(t *testing.T) {
 // A file that is damaged is an error and stays. A timeline that was in it is not given out again.
 func TestTable_DamagedFile(t *testing.T) {
 	dir := t.TempDir()
-	number, _, err := load(t, dir).Begin("a", zero, zero)
+	number, _, err := load(t, dir).Begin("a", zero, zero, time.Time{})
 	testkit.Must(t, err)
 	path := filepath.Join(dir, timeline.Name)
 	whole, err := os.ReadFile(path)
@@ -108,7 +108,7 @@ func TestTable_DamagedFile(t *testing.T) {
 	if got, err := os.ReadFile(path + ".corrupt"); err != nil || !bytes.Equal(got, whole[:len(whole)/2]) {
 		t.Errorf("got %q, %v, want the file set aside", got, err)
 	}
-	next, _, err := c.Begin("a", zero, zero)
+	next, _, err := c.Begin("a", zero, zero, time.Time{})
 	testkit.Must(t, err)
 	testkit.Must(t, c.Set("a", zero.Add(time.Hour), time.Hour))
 	e := wal.Event{Time: 5, Timeline: number}
@@ -121,12 +121,12 @@ func TestTable_DamagedFile(t *testing.T) {
 func TestTable_IsBounded(t *testing.T) {
 	dir := t.TempDir()
 	c := load(t, dir)
-	first, _, err := c.Begin("a", zero, zero)
+	first, _, err := c.Begin("a", zero, zero, time.Time{})
 	testkit.Must(t, err)
 	testkit.Must(t, c.Set("a", zero.Add(time.Hour), time.Hour))
 	var last uint32
 	for range 200 {
-		last, _, err = c.Begin("b", zero, zero)
+		last, _, err = c.Begin("b", zero, zero, time.Time{})
 		testkit.Must(t, err)
 		testkit.Must(t, c.Set("b", zero.Add(time.Hour), time.Hour))
 	}

@@ -94,6 +94,9 @@ func (k *Keeper) Unset() (reason string) {
 // Start decides whether the clock is set, after the log has been opened. Times that are taken before are not marked.
 func (k *Keeper) Start() {
 	k.zero = k.o.System.Wall().Round(0).Add(-k.o.System.Boot())
+	if before := k.Timelines.Written(k.o.System.BootID); before.After(k.last) { // an earlier process of this boot has written since
+		k.last = before
+	}
 	if err := k.Timelines.End(k.o.System.BootID, k.last.Add(behindLeast)); err != nil {
 		k.o.Logger.Warn("timelines of earlier boots not ended", "error", err)
 	}
@@ -183,7 +186,7 @@ func (k *Keeper) begin(before *unset, reason string, zero, wall time.Time) {
 	if before != nil {
 		u = *before
 	}
-	number, lineZero, err := k.Timelines.Begin(k.o.System.BootID, u.zero, wall)
+	number, lineZero, err := k.Timelines.Begin(k.o.System.BootID, u.zero, wall, k.last)
 	if err == nil {
 		u.number, u.zero = number, lineZero
 	}

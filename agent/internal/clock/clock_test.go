@@ -294,6 +294,32 @@ func TestKeeper_SavedTimes(t *testing.T) {
 	}
 }
 
+// A clock that is before the last write stays not set for the next agent of the boot, although the first one has written to the
+// same file since, with the wrong time.
+func TestKeeper_LastWriteOutlivesLaterWrites(t *testing.T) {
+	inYear(t, func(t *testing.T) {
+		dir := t.TempDir()
+		h := boot("a", time.Now().Add(-2*time.Hour))
+		segment := filepath.Join(dir, "wal", "0000000000000001.seg")
+		testkit.Must(t, os.Mkdir(filepath.Dir(segment), 0o700))
+		testkit.Must(t, os.WriteFile(segment, nil, 0o600))
+		testkit.Must(t, os.Chtimes(segment, time.Now(), time.Now()))
+		first := start(t, dir, h)
+		e, at := first.take()
+		first.stop()
+		testkit.Must(t, os.Chtimes(segment, first.Now(), first.Now()))
+
+		second := start(t, dir, h)
+		defer second.stop()
+		if got := second.Unset(); !strings.Contains(got, "before the last write") {
+			t.Errorf("got the reason %q, want the last write", got)
+		}
+		h.set()
+		synctest.Wait()
+		second.expect(t, e, at)
+	})
+}
+
 // A step is noticed within a look where the kernel reports none. A clock that is slewed raises no alarm.
 func TestKeeper_NoticesStepsByLooks(t *testing.T) {
 	inYear(t, func(t *testing.T) {
