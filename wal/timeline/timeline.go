@@ -2,7 +2,7 @@
 //
 // # Contract
 //
-// A timeline is the clock of one boot as it was before somebody set it. It runs with the clock that counts from the start
+// A timeline is the clock of one boot as it was before it was set. It runs with the clock that counts from the start
 // of the boot, so its times are right relative to each other, and all wrong by the same duration. An event whose time
 // the agent took from a timeline keeps the timeline's number beside its time. Set stores that duration, once it is known.
 // From then on Correct corrects each such event when it is read. The bytes of the log stay as they are.
@@ -112,9 +112,9 @@ func (t *Table) Load() error {
 // SetAside renames a file that Load cannot read, so that nothing replaces it.
 func (t *Table) SetAside() error { return os.Rename(t.path, t.path+".corrupt") }
 
-// Begin returns the timeline of a boot, and begins it if the table has none that is in use. zero and now are the time on the
-// clock when the boot started, and now; written is the time of the last write to the log before. Begin returns the zero of the
-// timeline, which an earlier process may have begun.
+// Begin returns the timeline of a boot, and begins it if the table has none that is in use. The clock had the time zero when the
+// boot started, and has the time now. The last write to the log before was at written. Begin returns the zero of the timeline,
+// which an earlier process may have begun.
 func (t *Table) Begin(boot string, zero, now, written time.Time) (number uint32, lineZero time.Time, err error) {
 	err = t.change(func(c *content) bool {
 		for i := range c.Lines {
@@ -234,8 +234,9 @@ func (t *Table) Correct(e *segment.Event) {
 	}
 }
 
-// Time corrects the time of a block, which has no mark. known is false for a time on a timeline whose correction is not known. A
-// time of another boot may be on a timeline by chance, if the clock was behind by less than the time between the boots.
+// Time corrects the time of a block, which has no mark. known is false for a time on a timeline whose correction is not known. It
+// is false too if the correction goes back: the clock was ahead, and has had the same times again since. A time of another boot
+// may be on a timeline by chance, if the clock was behind by less than the time between the boots. It becomes a later one.
 func (t *Table) Time(at time.Time) (right time.Time, known bool) {
 	n := at.UnixNano()
 	for _, l := range t.content.Load().Lines {
@@ -245,7 +246,7 @@ func (t *Table) Time(at time.Time) (right time.Time, known bool) {
 		if l.Off == nil {
 			return at, false
 		}
-		return at.Add(time.Duration(*l.Off)), true
+		return at.Add(time.Duration(*l.Off)), *l.Off >= 0
 	}
 	return at, true
 }

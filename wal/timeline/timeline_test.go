@@ -58,6 +58,10 @@ func TestTable_TimesOfBlocks(t *testing.T) {
 	at(time.Minute, time.Minute, true)
 	at(2*time.Hour, 1002*time.Hour, true)
 	at(4*time.Hour, 4*time.Hour, true)
+	_, _, err = c.Begin("a", zero.Add(9*time.Hour), zero.Add(10*time.Hour), time.Time{})
+	testkit.Must(t, err)
+	testkit.Must(t, c.Set("a", zero.Add(4*time.Hour), 3*time.Hour))
+	at(11*time.Hour, 6*time.Hour, false) // or 11 h: the clock has that time a second time
 }
 
 // On a full disk no timeline is given out that is not in the file, and a correction is stored by a later try.
