@@ -20,6 +20,11 @@ func newWatch(in *Intake) *watch {
 // add watches t. At maxWatched it waits until ctx ends.
 func (w *watch) add(ctx context.Context, t *Submission) {
 	select {
+	case w.tickets <- *t: // also of a caller that has gone
+		return
+	default:
+	}
+	select {
 	case w.tickets <- *t:
 	case <-ctx.Done():
 	}
