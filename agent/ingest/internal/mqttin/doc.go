@@ -13,7 +13,8 @@
 //
 // QoS 2 is stored once while the agent runs: a session holds the packet identifiers that its client has not released, for
 // its expiry of at most 7 days. The sessions are in memory. After a crash of the agent, a publish that was stored and whose PUBREC
-// did not arrive is stored again, as with QoS 1.
+// did not arrive is stored again, as with QoS 1. So is a publish whose connection ends while its delivery is awaited: PUBREC for
+// an event that is not delivered would break the ack level.
 //
 // Each subscription is rejected in its SUBACK. A second connection of a client takes the place of the first one, after
 // the first one has ended. Two identities may use the same client identifier.
