@@ -242,11 +242,15 @@ class Publisher:
         except Exception as e:  # a token that cannot be read is worth another try
             return errors.AgentError(grpc.StatusCode.UNAVAILABLE, f"get the token: {e}")
         call = self._client._channel.stream_stream(_dial.APPEND_STREAM)(metadata=metadata)
-        beside = [asyncio.create_task(self._send(call))]
+        receiving = asyncio.create_task(self._receive(call))
+        beside = [receiving, asyncio.create_task(self._send(call))]
         if self._box.o.give_up > 0:
             beside.append(asyncio.create_task(self._watch(call)))
         try:
-            await self._receive(call)
+            await asyncio.wait([receiving])  # a task of its own: a call that _watch cancels raises CancelledError
+            if receiving.cancelled():
+                return errors.AgentError(grpc.StatusCode.CANCELLED, "no response for as long as give_up")
+            receiving.result()
             return errors.of_call(await call.code(), await call.details() or "the agent ended the stream", await call.trailing_metadata())
         except errors.AgentError as e:
             return e
