@@ -239,7 +239,7 @@ class TestOutbox(unittest.TestCase):
 
 class ResponseTest(unittest.TestCase):
     def test_one_that_cannot_be_decoded_is_an_error_of_the_agent(self) -> None:
-        for response in (b"\xff", pb.AppendResponse(count=1, ack=99).SerializeToString()):
+        for response in (b"\xff", b"\x18\x63"):  # the second has the ack level 99
             with self.assertRaises(AgentError) as raised:
                 stored_of(response)
             self.assertFalse(raised.exception.final)
