@@ -88,7 +88,10 @@ func (z *Sizer) Failed(size, sent int, took time.Duration, timedOut bool) {
 
 // Interrupted notes that requests fail: the next one is small.
 func (z *Sizer) Interrupted() {
-	if z.most == 0 || z.most > cautious {
+	switch {
+	case z.most == 0:
+		*z = Sizer{most: cautious, starting: true}
+	case z.most > cautious:
 		z.most = cautious
 	}
 }

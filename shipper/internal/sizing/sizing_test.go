@@ -90,6 +90,20 @@ func TestSizer_Start(t *testing.T) {
 		}
 	}
 
+	// After an outage too, destinations with small requests only get all of them at once again.
+	var small sizing.Sizer
+	small.Interrupted()
+	if flight := small.InFlight(64); flight != 2 {
+		t.Errorf("after an outage: got %d requests at once, want 2", flight)
+	}
+	for range 4 {
+		small.Stored(200, 0)
+		small.Lower(most)
+	}
+	if flight := small.InFlight(64); flight != 64 {
+		t.Errorf("after an outage and four small requests: got %d requests at once, want 64", flight)
+	}
+
 	// A failure that shows nothing about the link leaves the bound. One that does sets it.
 	z := sizing.New(true)
 	z.Failed(16<<10, 0, 0, false)
