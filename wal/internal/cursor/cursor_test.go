@@ -278,4 +278,7 @@ func TestMoved_AllocatesNothing(t *testing.T) {
 	if len(steps) != segment.Lanes || p.Lanes[0].Checkpoint != next || p.Lanes[1].Checkpoint != next-1 {
 		t.Errorf("got %d moved lanes, at %d and %d, want %d at %d and %d", len(steps), p.Lanes[0].Checkpoint, p.Lanes[1].Checkpoint, segment.Lanes, next, next-1)
 	}
+	if again := p.Moved(steps); len(again) > 0 {
+		t.Errorf("the same step again moves %d lanes, want none", len(again))
+	}
 }
