@@ -216,6 +216,14 @@ func (l *lane) unread(end uint64) bool {
 	return l.next < end && !l.waits()
 }
 
+// drops reports whether the lane has to be read for events below the floor, which are dropped. None of them is in a request.
+func (l *lane) drops(floor uint64) bool {
+	if l.backlog() {
+		floor = min(floor, l.end)
+	}
+	return l.next < floor && !l.inRequest() && !(l.waits() && l.twin.holds(floor))
+}
+
 // waits reports whether the lane waits for the newest events of its backlog, which its twin sends first.
 func (l *lane) waits() bool { return l.backlog() && l.twin.early > 0 }
 

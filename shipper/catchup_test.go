@@ -2,6 +2,7 @@ package shipper_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -357,4 +358,62 @@ func TestCatchUp_NewestEventOfAKeyFails(t *testing.T) {
 		o.svc.mu.Unlock()
 		o.finish()
 	})
+}
+
+// lingering is a service whose requests return a little later than they end.
+type lingering struct{ *service }
+
+func (s lingering) Send(ctx context.Context, batch []shipper.Record) shipper.Response {
+	defer time.Sleep(100 * time.Millisecond)
+	return s.service.Send(ctx, batch)
+}
+
+// The destination fails again, or hangs, before it has the newest events of the keys. Old events are dropped then too, so they
+// do not fill the log.
+func TestCatchUp_DropsWhileTheNewestWait(t *testing.T) {
+	const maxAge = 6 * time.Minute
+	for _, failing := range []fault{{err: failure(shipper.Transient, "connection")}, {hang: true}} {
+		synctest.Test(t, func(t *testing.T) {
+			svc, passes := newService(t, kinesisShape()), 0
+			svc.gaps, svc.gapped, svc.scattered = true, true, true
+			svc.faults = func(*rand.Rand, []shipper.Record) fault {
+				if passes--; passes >= 0 {
+					return fault{}
+				}
+				return failing
+			}
+			pass := func(requests int) {
+				svc.mu.Lock()
+				defer svc.mu.Unlock()
+				passes = requests
+			}
+			r := &rig{t: t, dir: fastDir(t), svc: svc, policy: wal.Policy{MaxAge: maxAge}}
+			var said bytes.Buffer
+			r.opts = shipper.Options{CatchUp: shipper.CatchUp{Latest: true}, Retry: shipper.Retry{Max: 2 * time.Second, Timeout: time.Hour},
+				Logger: hclog.New(&hclog.LoggerOptions{Output: &said, Level: hclog.Error})}
+			r.sink = lingering{svc}
+			r.log, r.dead = r.open(), deadletter.Open(r.dir, deadletter.Options{})
+			r.src = &source{t: t, log: r.log, n: make(map[string]int)}
+			for range 300 {
+				r.src.append("k", 1, 1000)
+				time.Sleep(time.Second)
+			}
+			pass(1)
+			r.start()
+			for range 14 { // the newest event is dropped too at last
+				time.Sleep(30 * time.Second)
+				synctest.Wait()
+				if at := r.place().Stat().OldestPending; !at.IsZero() && time.Since(at) > maxAge+maxAge/16 {
+					t.Errorf("the oldest event is %s old, want it dropped after %s", time.Since(at), maxAge)
+				}
+			}
+			pass(1 << 30)
+			if st := r.finish(); droppedOf(st) < 200 || st.Delivered.Events == 0 {
+				t.Errorf("got %d events dropped and %d delivered", droppedOf(st), st.Delivered.Events)
+			}
+			if strings.Contains(said.String(), "internal fault") {
+				t.Error(said.String())
+			}
+		})
+	}
 }

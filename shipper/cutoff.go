@@ -46,7 +46,7 @@ func (s *Shipper) cutOffHolders(now time.Time) time.Duration {
 // holdsDropped reports whether the request has events that are to be dropped.
 func (s *Shipper) holdsDropped(r *request) bool {
 	for i := range r.batch.Shares() {
-		if l := s.lanes.all[r.batch.Shares()[i].Lane]; l.inRequest() && l.queue[0].Offset < s.floor.Offset() {
+		if s.lanes.all[r.batch.Shares()[i].Lane].holds(s.floor.Offset()) {
 			return true
 		}
 	}

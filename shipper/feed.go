@@ -133,7 +133,7 @@ func (f *feed) next(now time.Time, d demand) time.Duration {
 		return f.readAt.Sub(now)
 	}
 	// Events to be dropped are read first, to be counted: that needs no memory.
-	if f.request(want{until: d.floor, limit: readBytes}, func(l *lane) bool { return l.unread(d.floor) && !l.inRequest() }) {
+	if f.request(want{until: d.floor, limit: readBytes}, func(l *lane) bool { return l.drops(d.floor) }) {
 		return backoff.Forever
 	}
 	if wait := f.wait(now, d); wait > 0 {

@@ -101,6 +101,9 @@ func (l *lane) left(now time.Time) time.Duration {
 // return after it was cut off has ended as far as drops go.
 func (l *lane) inRequest() bool { return l.busy && !l.stuck }
 
+// holds reports whether that request has events below the floor.
+func (l *lane) holds(floor uint64) bool { return l.inRequest() && l.queue[0].Offset < floor }
+
 // limit returns the offset at which the lane's next batch has to stop. The lane catches up with the settled runs beyond
 // the checkpoint before it sends anything newer, so their number never exceeds that of one batch.
 func (l *lane) limit() uint64 {
