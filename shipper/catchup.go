@@ -75,6 +75,7 @@ func (s *lanes) old() []*lane { return s.all[:min(len(s.all), wal.Lanes)] }
 
 // split makes a gap: each lane keeps its events below it, and its twin gets those from it on. A lane that has a twin
 // gives up the earlier gap, unless a request has events of the twin, or it would have to keep more than most settled runs.
+// With as many of a shipper before this one, the gap is behind the last of them, so their number stays.
 func (s *lanes) split(gap uint64, most int) {
 	if !s.catchingUp() {
 		for _, l := range s.old() {
@@ -82,13 +83,19 @@ func (s *lanes) split(gap uint64, most int) {
 		}
 	}
 	for i, l := range s.old() {
-		if l.twin != nil && (l.twin.busy || len(l.union().Settled) > most) {
+		end, runs := gap, l.union().Settled
+		switch many := len(runs) > most; {
+		case l.twin != nil && (l.twin.busy || many):
 			continue
+		case many: // its gaps are those of earlier shippers
+			end = runs[len(runs)-1].Next
+			s.held -= l.evict()
+			l.next = min(l.next, end)
 		}
 		s.fold(l)
 		twin := s.all[wal.Lanes+i]
-		*twin = lane{set: l.set, progress: wal.Progress{Checkpoint: gap}, next: gap, twin: l}
-		l.twin, l.end = twin, gap
+		*twin = lane{set: l.set, progress: wal.Progress{Checkpoint: end}, next: end, twin: l}
+		l.twin, l.end = twin, end
 	}
 	s.join()
 }

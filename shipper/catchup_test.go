@@ -417,3 +417,37 @@ func TestCatchUp_DropsWhileTheNewestWait(t *testing.T) {
 		})
 	}
 }
+
+// Each start finds a backlog that the link is too slow for. The progress that the log keeps of a lane has no more than a few
+// runs, and no event is sent twice.
+func TestCatchUp_ManyRestarts(t *testing.T) {
+	for most, mode := range map[int]shipper.CatchUp{12: {FreshShare: 0.5}, 110: {Latest: true}} {
+		synctest.Test(t, func(t *testing.T) {
+			o := newBroken(t, 6000, mode)
+			o.src.sendLong(10_000, 200, 120)
+			o.set(true)
+			runs := 0
+			for range 25 {
+				time.Sleep(15 * time.Second)
+				o.src.sendLong(200, 200, 120)
+				time.Sleep(15 * time.Second)
+				o.ship.Halt(t.Context())
+				<-o.done
+				for lane, p := range o.place().Lanes() {
+					if runs = max(runs, len(p.Settled)); runs > most {
+						t.Fatalf("lane %d has %d runs, want at most %d", lane, len(p.Settled), most)
+					}
+				}
+				o.src.sendLong(1000, 200, 120) // more than fresh events may send until the next start
+				o.start()
+			}
+			if o.place().Stat().Pending.Events == 0 || runs < 3 {
+				t.Errorf("at most %d runs: nothing is tested", runs)
+			}
+			o.finish()
+			if o.svc.again > 0 {
+				t.Errorf("%d events arrived twice", o.svc.again)
+			}
+		})
+	}
+}
