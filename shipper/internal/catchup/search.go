@@ -1,8 +1,10 @@
 package catchup
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/standpipe/standpipe/wal"
@@ -84,7 +86,8 @@ func (s *Search) look(begin, end uint64) bool {
 			if known {
 				held -= before.Memory()
 			}
-			newest[e.Key] = *e
+			kept := clone(e)
+			newest[kept.Key] = kept
 			if s.held+held > s.Memory/searchShare {
 				return false
 			}
@@ -101,4 +104,17 @@ func (s *Search) look(begin, end uint64) bool {
 		}
 	}
 	return true
+}
+
+// clone returns a copy of an event that does not keep its block in memory.
+func clone(e *wal.Event) wal.Event {
+	c := *e
+	c.Key, c.Data = strings.Clone(e.Key), bytes.Clone(e.Data)
+	if e.Attributes != nil {
+		c.Attributes = make(map[string]string, len(e.Attributes))
+		for name, value := range e.Attributes {
+			c.Attributes[strings.Clone(name)] = strings.Clone(value)
+		}
+	}
+	return c
 }
