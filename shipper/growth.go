@@ -105,7 +105,7 @@ func (f *feed) behind() bool {
 // waits reports whether the new events, with those that were read, are neither due nor enough for a batch.
 func (f *feed) waits(now time.Time, enough int) bool {
 	unread := f.source.Appended(f.stream).Bytes - f.growth.bytes
-	return now.Before(f.growth.due) && f.lanes.held+int(unread) < enough
+	return now.Before(f.growth.due) && unread < uint64(max(enough-f.lanes.held, 0))
 }
 
 // goesOn reports, after more events have come, that all of them stay in the log, and that nothing else has changed since
