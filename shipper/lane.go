@@ -1,7 +1,6 @@
 package shipper
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -233,21 +232,5 @@ func settledRuns(events []wal.Event, done []bool) (runs []wal.Run) {
 
 // mergeRuns returns the union of both, ascending and without overlaps.
 func mergeRuns(a, b []wal.Run) []wal.Run {
-	switch {
-	case len(a) == 0:
-		return b
-	case len(b) == 0:
-		return a
-	}
-	all := append(slices.Clone(a), b...)
-	slices.SortFunc(all, func(x, y wal.Run) int { return cmp.Compare(x.First, y.First) })
-	merged := all[:1]
-	for _, r := range all[1:] {
-		if last := &merged[len(merged)-1]; r.First <= last.Next {
-			last.Next = max(last.Next, r.Next)
-			continue
-		}
-		merged = append(merged, r)
-	}
-	return merged
+	return wal.Progress{Settled: a}.With(wal.Progress{Settled: b}).Settled
 }
