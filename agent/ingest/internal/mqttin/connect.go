@@ -153,7 +153,7 @@ func (c *client) acceptConnect(connect *packets.Packet, present bool) error {
 // maxPacketSize returns the limit of a whole packet.
 func (l *Listener) maxPacketSize() uint32 {
 	const header = 5 // bytes of the largest fixed header
-	return uint32(min(l.maxPacket+header, math.MaxUint32))
+	return uint32(min(int64(l.maxPacket)+header, math.MaxUint32))
 }
 
 // rejectConnect sends CONNACK with the reason, if the client is one of MQTT.
