@@ -259,8 +259,8 @@ func (s clientScenario) run(t *testing.T, program clientProgram, r *rand.Rand) {
 	}
 	t.Cleanup(func() { cmd.Process.Signal(syscall.SIGKILL) })
 	var over atomic.Bool
-	events := make(chan []event, 1)
-	go func() { events <- feed(in, rand.New(rand.NewPCG(r.Uint64(), 1)), &over) }()
+	events, draws := make(chan []event, 1), rand.New(rand.NewPCG(r.Uint64(), 1))
+	go func() { events <- feed(in, draws, &over) }()
 	s.happens(t, a, r)
 	over.Store(true)
 	sent := <-events

@@ -21,6 +21,7 @@ import (
 // CBOR. It takes only JSON once it has stored a request in JSON after it had not responded in CBOR; that holds for the
 // life of the process. Until then both are tried.
 type format struct {
+	off   bool // all requests are in JSON
 	ofAWS bool // AWS's endpoint: a request without a response is no evidence
 
 	mu    sync.Mutex
@@ -32,10 +33,14 @@ type format struct {
 // formats holds the *format of each endpoint, by its URL or, for AWS's, by its region.
 var formats sync.Map
 
-// formatOf returns the format of a client's endpoint.
-func formatOf(o kinesis.Options) *format {
+// formatOf returns the format of a client's endpoint. An endpoint that is not AWS's gets CBOR only on request: kinesalite 3.3.3 cuts
+// long responses in CBOR off, and readers in JSON cannot read its records that came in CBOR.
+func formatOf(o kinesis.Options, anywhere bool) *format {
 	endpoint := aws.ToString(o.BaseEndpoint)
 	f := &format{ofAWS: endpoint == "" || awsclient.OfAWS(endpoint)}
+	if !f.ofAWS && !anywhere {
+		return &format{off: true}
+	}
 	if endpoint == "" {
 		endpoint = o.Region
 	}
@@ -53,14 +58,10 @@ func (f *format) option(o *kinesis.Options) {
 // decoder decodes responses in CBOR: they have the members of Smithy's RPC v2.
 var decoder = rpcv2.NewCBOR(schemas.Kinesis_20131202)
 
-// mostElsewhere bounds the records of a request in CBOR to an endpoint that is not AWS's. Kinesalite 3.3.3 cuts responses in
-// CBOR off at 16 KiB, which is about 150 results.
-const mostElsewhere = 64
-
-// try calls send, which sends a request of so many records with the given options. If the endpoint rejects the request because it is in
+// try calls send, which sends a request with the given options. If the endpoint rejects the request because it is in
 // CBOR, try calls send again, for JSON: the endpoint can't have stored anything that it can't read.
-func (f *format) try(ctx context.Context, records int, send func(...func(*kinesis.Options)) error) error {
-	if !f.ofAWS && records > mostElsewhere {
+func (f *format) try(ctx context.Context, send func(...func(*kinesis.Options)) error) error {
+	if f.off {
 		return send()
 	}
 	if !f.usesCBOR() {

@@ -47,7 +47,7 @@ func openBehind(t *testing.T, srv *fakeaws.Server, front string) *kinesis.Sink {
 	t.Helper()
 	aws := srv.Options()
 	aws.Endpoint = front
-	k, err := kinesis.New(t.Context(), kinesis.Options{Stream: "clicks", AWS: aws})
+	k, err := kinesis.New(t.Context(), kinesis.Options{Stream: "clicks", AWS: aws, CBOR: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,28 +124,24 @@ func TestFormat_JSONWhereAnEndpointRejectsCBOR(t *testing.T) {
 	}
 }
 
-// A stand-in that cuts long responses in CBOR off gets requests with many records in JSON, and each is stored once.
-func TestFormat_ManyRecordsAreInJSONElsewhere(t *testing.T) {
+// An endpoint that is not AWS's gets JSON alone.
+func TestFormat_JSONAtOtherEndpoints(t *testing.T) {
 	srv := fakeaws.Start(t)
-	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		response := httptest.NewRecorder()
-		srv.ServeHTTP(response, r)
-		body := response.Body.Bytes()
-		if fakeaws.InCBOR(r) {
-			body = body[:min(len(body), 16<<10)]
-		}
-		w.Header().Set("Content-Type", response.Header().Get("Content-Type"))
-		w.Write(body)
-	}))
-	t.Cleanup(front.Close)
-	k := openBehind(t, srv, front.URL)
-	for _, records := range []int{500, 64, 65, 1, 500} {
-		if r := k.Send(t.Context(), keyed(records)); r.Err != nil {
-			t.Errorf("%d records: %v", records, r.Err)
+	front := startJSONOnly(t, srv, rejectCBOR)
+	aws := srv.Options()
+	aws.Endpoint = front.URL
+	k, err := kinesis.New(t.Context(), kinesis.Options{Stream: "clicks", AWS: aws})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	for range 3 {
+		if r := k.Send(t.Context(), keyed(3)); r.Err != nil {
+			t.Error(r.Err)
 		}
 	}
-	if got, want := srv.Stored(), 500+64+65+1+500; got != want {
-		t.Errorf("got %d records stored, want each once: %d", got, want)
+	if got, stored := front.rejected.Load(), srv.Stored(); got != 0 || stored != 9 {
+		t.Errorf("got %d requests in CBOR and %d records stored, want 0 and 9", got, stored)
 	}
 }
 

@@ -53,7 +53,7 @@ func New(ctx context.Context, o Options) (*Sink, error) {
 		stream:  o.Stream,
 		order:   o.Order,
 		timeout: o.AWS.Timeout,
-		format:  formatOf(client.Options()),
+		format:  formatOf(client.Options(), o.CBOR),
 		first:   shape,
 		aim:     o.AimRecord,
 		check:   streamCheck{every: o.CheckKeys},
@@ -88,7 +88,7 @@ func (k *Sink) put(ctx context.Context, batch []shipper.Record) shipper.Response
 	}
 	in := k.request(batch)
 	var out *kinesis.PutRecordsOutput
-	err := k.format.try(ctx, len(batch), func(o ...func(*kinesis.Options)) (err error) {
+	err := k.format.try(ctx, func(o ...func(*kinesis.Options)) (err error) {
 		out, err = k.client.PutRecords(ctx, in, o...)
 		return err
 	})

@@ -42,7 +42,9 @@ type Options struct {
 	// ShardsAgain; 0: 10 s.
 	CheckKeys, ShardsAgain time.Duration
 	Quota                  shipper.Quota // of each shard; 0: the service's own, at AWS's endpoints
-	AWS                    sink.AWS
+	// CBOR: requests with records are in CBOR also at an endpoint that is not AWS's, as long as it takes them.
+	CBOR bool
+	AWS  sink.AWS
 }
 
 // shardQuota is the quota of one shard, in either capacity mode: Kinesis Data Streams Developer Guide, "Quotas and

@@ -31,12 +31,15 @@ def acknowledged(_client, _data, mid, code, _properties):
 
 
 client.on_publish = acknowledged
+connected = threading.Event()
+client.on_connect = lambda *_: connected.set()
 options = {"clean_start": False} if version == 5 else {}
 if version == 5:
     options["properties"] = Properties(PacketTypes.CONNECT)
     options["properties"].SessionExpiryInterval = 3600
-client.connect_async("127.0.0.1", port, keepalive=5, **options)
+client.connect_async("127.0.0.1", port, keepalive=60, **options)
 client.loop_start()
+connected.wait()  # the library drops publishes of QoS 0 before that
 for i in range(n):
     properties = None
     if version == 5:
