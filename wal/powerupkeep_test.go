@@ -294,7 +294,7 @@ func TestPowerLoss_InTheMiddleOfUpkeep(t *testing.T) {
 				acked: make(map[string]int), letters: make(map[string]bool), dropped: make(map[string]uint64),
 				lossy: make(map[string]int), seen: make(map[string]int),
 			}
-			for round := 0; round < rounds || rounds > 2 && m.lacksStep() && round < 5*rounds; round++ {
+			for round := 0; round < rounds || rounds > 2 && m.lacksStep() && round < 20*rounds; round++ {
 				if err := way.Attach(d); err != nil && round == 0 {
 					notTested(t, "a power loss amid upkeep, since the file system could not be mounted", err)
 					return
@@ -308,7 +308,7 @@ func TestPowerLoss_InTheMiddleOfUpkeep(t *testing.T) {
 			}
 			t.Logf("acked %v, %d letters, %v", m.acked, len(m.letters), m.seen)
 			if rounds > 2 && m.lacksStep() {
-				t.Errorf("some step is missing in %d rounds: got %v", 5*rounds, m.seen)
+				t.Errorf("some step is missing in %d rounds: got %v", 20*rounds, m.seen)
 			}
 		})
 	}
