@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -35,7 +36,8 @@ type Listener struct {
 	health  *health.Server
 	server  *grpc.Server
 	guard   *h2guard.Guard // nil: off
-	reading func() bool    // a reader is open; nil: events are not offered
+	readers bool           // stored events are offered
+	cut     atomic.Bool    // the handler of a reader has ended in the drain
 }
 
 const (
@@ -82,7 +84,8 @@ func New(in *intake.Intake, o *Options) *Listener {
 	grpc_health_v1.RegisterHealthServer(w.server, &healthService{w.health, in.Draining})
 	w.health.SetServingStatus(standpipev1.Ingest_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
 	if o.Reads != nil {
-		w.reading = readout.Register(w.server, in, o.Reads)
+		readout.Register(w.server, in, o.Reads)
+		w.readers = true
 	}
 	reflection.Register(w.server)
 	if o.OTLP != nil {
@@ -130,7 +133,7 @@ func (w *Listener) Drain() {
 	w.health.Shutdown()
 	w.service.in.Conns.CloseSilent()
 	ended := make(chan struct{})
-	if w.reading != nil && w.reading() {
+	if w.readers {
 		go w.cutReaders(ended)
 	}
 	w.server.GracefulStop()
@@ -148,7 +151,7 @@ func (w *Listener) cutReaders(ended <-chan struct{}) {
 			return
 		case <-time.After(readerPatience):
 		}
-		if requests == 0 && w.service.active.Load() == 0 {
+		if w.cut.Load() && requests == 0 && w.service.active.Load() == 0 {
 			w.server.Stop()
 			return
 		}
@@ -210,8 +213,12 @@ func (w *Listener) endOnDrain(srv any, s grpc.ServerStream, info *grpc.StreamSer
 	go func() { ended <- next(srv, s) }()
 	select {
 	case err := <-ended:
+		if w.service.in.IsDraining() {
+			w.cut.Store(true)
+		}
 		return err
 	case <-w.service.in.Draining:
+		w.cut.Store(true)
 		return intake.ErrDraining
 	}
 }

@@ -44,11 +44,9 @@ type service struct {
 	readers chan struct{} // holds one for each reader
 }
 
-// Register adds the service to a server. The returned function reports whether a reader is open.
-func Register(server *grpc.Server, in *intake.Intake, log Log) (open func() bool) {
-	s := &service{in: in, log: log, readers: make(chan struct{}, maxReaders)}
-	standpipev1.RegisterReaderServer(server, s)
-	return func() bool { return len(s.readers) > 0 }
+// Register adds the service to a server.
+func Register(server *grpc.Server, in *intake.Intake, log Log) {
+	standpipev1.RegisterReaderServer(server, &service{in: in, log: log, readers: make(chan struct{}, maxReaders)})
 }
 
 // Streams returns the streams that the caller may read.
