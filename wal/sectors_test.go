@@ -52,6 +52,9 @@ func (x *recorder) options(o wal.Options) wal.Options {
 		return err
 	}, func() error {
 		after, err := usedPages(x.path)
+		if n := len(x.before) - len(after); n > 0 { // zeros were written ahead over its last pages, which no commit reaches
+			after = append(after, make([]byte, n)...)
+		}
 		unconfirm(x.before, after)
 		x.commits = append(x.commits, sectorCommit{x.before, after})
 		return err
