@@ -15,7 +15,7 @@ from typing import Callable, Deque, List, Optional
 import grpc
 
 from standpipe import _event, errors
-from standpipe._event import Ack, Data, Event, Time
+from standpipe._event import Ack, Event
 
 logger = logging.getLogger("standpipe")
 
@@ -396,12 +396,6 @@ def _guarded(call: Callable[..., None], *arguments: object) -> None:
         call(*arguments)
     except Exception:
         logger.exception("%r failed", call)
-
-
-def encode(key: str, data: Data, when: Time, attributes: Optional[dict[str, str]]) -> tuple[bytes, int]:
-    """The bytes of an event, and its share of the buffer: its bytes and those kept beside them."""
-    encoded = _event.encode(key, data, when, attributes)
-    return encoded, len(encoded) + 64
 
 
 def options(o: Optional[PublisherOptions], changes: dict[str, object]) -> PublisherOptions:
