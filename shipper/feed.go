@@ -106,8 +106,8 @@ func (f *feed) lose(r *read, corrupt *wal.CorruptError, cursor Cursor) {
 }
 
 // grown returns a channel that is closed when there are new events, or nil while they are not to be read yet.
-func (f *feed) grown() <-chan struct{} {
-	if now := time.Now(); f.reading || now.Before(f.readAt) || now.Before(f.growth.again) {
+func (f *feed) grown(now time.Time) <-chan struct{} {
+	if f.reading || now.Before(f.readAt) || now.Before(f.growth.again) {
 		return nil
 	}
 	return f.source.Grown(f.stream)

@@ -71,6 +71,69 @@ func TestGrowth_IsReadOnceABatch(t *testing.T) {
 	}
 }
 
+// slowLog takes some time for each look at it, as on a busy machine.
+type slowLog struct {
+	*sourcetest.Log
+	mu   sync.Mutex // guards rand
+	rand *rand.Rand
+	most time.Duration
+}
+
+func (l *slowLog) take() {
+	l.mu.Lock()
+	d := time.Duration(l.rand.Int64N(int64(l.most)))
+	l.mu.Unlock()
+	time.Sleep(d)
+}
+
+func (l *slowLog) Next(stream string) uint64 { l.take(); return l.Log.Next(stream) }
+
+func (l *slowLog) Grown(stream string) <-chan struct{} { l.take(); return l.Log.Grown(stream) }
+
+func (l *slowLog) Appended(stream string) wal.Count { l.take(); return l.Log.Appended(stream) }
+
+// slowCursor takes its log's time for each look at the floor.
+type slowCursor struct {
+	*sourcetest.Cursor
+	log *slowLog
+}
+
+func (c slowCursor) Floor() wal.Floor { c.log.take(); return c.Cursor.Floor() }
+
+// The only event of a quiet stream is noticed at whatever time it comes, also when each look at the log takes as long as
+// the pauses between the looks.
+func TestGrowth_IsNoticedOnABusyMachine(t *testing.T) {
+	for seed := range uint64(40) {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := rand.New(rand.NewPCG(seed, 22))
+				delay := time.Millisecond << r.IntN(11)
+				log := &slowLog{Log: sourcetest.New(), rand: rand.New(rand.NewPCG(seed, 23)), most: 1 + delay/time.Duration(5+r.IntN(50))}
+				cursor := log.Cursor("s", "d")
+				ship := shipper.New(shipper.Options{Source: log, Cursor: slowCursor{cursor, log}, Sink: &meter{shape: firehoseShape()}, MaxDelay: delay})
+				done := make(chan error, 1)
+				go func() { done <- ship.Run(context.Background()) }()
+				for i := range 50 {
+					time.Sleep(time.Duration(r.Int64N(int64(delay))))
+					e := wal.Event{Key: "k", Data: fmt.Append(nil, "event ", i), Time: 1}
+					if _, err := log.Append(t.Context(), &wal.Batch{Stream: "s", Events: []wal.Event{e}}); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(time.Minute)
+					if cursor.Stat().Pending.Events != 0 {
+						t.Errorf("event %d is still pending after a minute", i)
+						break
+					}
+				}
+				ship.Finish()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
 // Old events are dropped while others wait to be batched, however long that takes.
 func TestGrowth_IsDroppedInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -228,10 +228,10 @@ func (s *Shipper) ship(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for more := false; ; {
-		grown := s.feed.grown() // before the look at the log and the floor, so that none of their changes is missed
-		wait := more && s.opts.Cursor.Floor() == s.floor && s.feed.goesOn(time.Now(), s.batcher.enough())
-		if !wait {
-			timer.Reset(s.act(ctx))
+		now := time.Now()          // of a whole turn: a pause that grown saw must not end before act looks for what comes next
+		grown := s.feed.grown(now) // before the look at the log and the floor, so that none of their changes is missed
+		if !more || s.opts.Cursor.Floor() != s.floor || !s.feed.goesOn(now, s.batcher.enough()) {
+			timer.Reset(s.act(ctx, now))
 			if s.finishing && s.idle() || s.halting && len(s.requests) == 0 {
 				return nil
 			}
@@ -263,18 +263,18 @@ func (s *Shipper) ship(ctx context.Context) error {
 	}
 }
 
-// act does everything that is due. It returns the time until it has to be called again.
-func (s *Shipper) act(ctx context.Context) time.Duration {
+// act does everything that is due at now. It returns the time until it has to be called again.
+func (s *Shipper) act(ctx context.Context, now time.Time) time.Duration {
 	s.raiseFloor()
 	s.lanes.regroup()
 	s.splitAfterOutage()
-	wake := s.cutOffHolders(time.Now())
-	wake = min(wake, s.feed.next(time.Now(), s.demand()))
+	wake := s.cutOffHolders(now)
+	wake = min(wake, s.feed.next(now, s.demand()))
 	if s.feed.growth.takeFresh() {
-		s.moving(time.Now())
+		s.moving(now)
 	}
-	wake = min(wake, s.dispatch(ctx, time.Now()))
-	wake = min(wake, s.warnings.Write(time.Now()))
+	wake = min(wake, s.dispatch(ctx, now))
+	wake = min(wake, s.warnings.Write(now))
 	s.publish()
 	s.updateReport()
 	return wake
