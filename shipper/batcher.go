@@ -217,7 +217,7 @@ func (b *batcher) align(batch *pack.Batch, now time.Time, due bool) {
 	young := b.maxDelay / 2
 	batch.Align(due, func(lane int, e *wal.Event) bool {
 		l := b.lanes.all[lane]
-		return l.failures == nil && len(l.progress.Settled) == 0 && (!due || now.Sub(l.arrival(e)) <= young)
+		return l.failures == nil && len(l.progress.Settled) == 0 && (!due || now.Sub(l.arrived.Of(e.Offset)) <= young)
 	})
 }
 

@@ -107,7 +107,7 @@ func (f *feed) lose(r *read, corrupt *wal.CorruptError, cursor Cursor) {
 
 // grown returns a channel that is closed when there are new events, or nil while they are not to be read yet.
 func (f *feed) grown(now time.Time) <-chan struct{} {
-	if f.reading || now.Before(f.readAt) || now.Before(f.growth.again) {
+	if f.reading || now.Before(f.readAt) || now.Before(f.growth.Again) {
 		return nil
 	}
 	return f.source.Grown(f.stream)
@@ -217,10 +217,10 @@ func (f *feed) took(r read, floor wal.Floor, finishing bool) (drops, error) {
 			dropped.add(e, floor)
 			continue
 		}
-		f.lanes.push(l, e, f.growth.since(e.Offset, since))
+		f.lanes.push(l, e, f.growth.Since(e.Offset, since))
 	}
 	if r.chunk.End {
-		f.growth.met(r.chunk.Next, f.appended, now)
+		f.growth.Met(r.chunk.Next, f.appended, now)
 		f.caughtUp = now
 		if !finishing {
 			f.readAt = now.Add(f.pause)

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/standpipe/standpipe/shipper/internal/arrival"
 	"github.com/standpipe/standpipe/shipper/internal/backoff"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -28,9 +29,9 @@ type lane struct {
 	// early is the number of events of the queue that are of the backlog, since each is its key's newest (catchup.go).
 	early int
 
-	reading bool      // a read for this lane is under way and its result is wanted
-	served  uint64    // the turn at which it was last read for
-	arrived []arrival // when queue's events came to wait, ascending; the first may be of one that has left
+	reading bool          // a read for this lane is under way and its result is wanted
+	served  uint64        // the turn at which it was last read for
+	arrived arrival.Times // when queue's events came to wait
 
 	failures  *backoff.Failures // set while its records are rejected
 	pacing    backoff.Delay     // until its pace has tokens
@@ -41,45 +42,23 @@ type lane struct {
 	published wal.Progress // the progress that was last settled in the log
 }
 
-// arrival is the time at which the events from an offset on came to wait.
-type arrival struct {
-	offset uint64
-	at     time.Time
-}
-
 // push appends a read event to the queue.
 func (l *lane) push(e wal.Event, now time.Time) {
-	if n := len(l.arrived); n == 0 || !l.arrived[n-1].at.Equal(now) {
-		l.arrived = append(l.arrived, arrival{e.Offset, now})
-	}
+	l.arrived.Add(e.Offset, now)
 	l.queue = append(l.queue, e)
 	l.bytes += e.Memory()
 }
 
 // since returns when the queue's first event came to wait. The queue is not empty.
-func (l *lane) since() time.Time { return l.arrival(&l.queue[0]) }
-
-// arrival returns when an event of the queue came to wait.
-func (l *lane) arrival(e *wal.Event) time.Time {
-	i := len(l.arrived) - 1
-	for i > 0 && l.arrived[i].offset > e.Offset {
-		i--
-	}
-	return l.arrived[i].at
-}
+func (l *lane) since() time.Time { return l.arrived.Of(l.queue[0].Offset) }
 
 // trimArrivals drops the arrivals that no event of the queue needs.
 func (l *lane) trimArrivals() {
-	for len(l.arrived) > 0 && l.arrived[len(l.arrived)-1].offset >= l.next {
-		l.arrived = l.arrived[:len(l.arrived)-1]
-	}
 	if len(l.queue) == 0 {
 		l.arrived = nil
 		return
 	}
-	for len(l.arrived) > 1 && l.arrived[1].offset <= l.queue[0].Offset {
-		l.arrived = l.arrived[1:]
-	}
+	l.arrived.Trim(l.queue[0].Offset, l.next)
 }
 
 // ready reports whether the lane may be in the next batch.

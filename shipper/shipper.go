@@ -270,7 +270,7 @@ func (s *Shipper) act(ctx context.Context, now time.Time) time.Duration {
 	s.splitAfterOutage()
 	wake := s.cutOffHolders(now)
 	wake = min(wake, s.feed.next(now, s.demand()))
-	if s.feed.growth.takeFresh() {
+	if s.feed.growth.TakeFresh() {
 		s.moving(now)
 	}
 	wake = min(wake, s.dispatch(ctx, now))
