@@ -51,9 +51,7 @@ func (b *bandwidth) join(o *Options) {
 }
 
 func (b *bandwidth) leave() {
-	if b.path != nil {
-		b.path.Leave()
-	}
+	b.path.Leave()
 	for _, c := range b.claims {
 		c.Leave()
 	}

@@ -78,14 +78,12 @@ func (s *Shipper) fail(o *outcome, failure *Error, now time.Time) {
 	if s.failures == nil {
 		s.turns.Failed(o.started)
 	}
-	s.failures = s.opts.Retry.Again(s.failures, failure, now)
+	s.failures = s.opts.Retry.Outage(s.failures, failure, now)
 	if o.started.Before(s.back) { // the link was down when it started
 		s.failures.CutShort(&s.opts.Retry, now)
 	}
-	if s.bandwidth.path != nil {
-		if next, unreached := s.bandwidth.path.Failed(failure, o.response.Sent > 0, now); unreached {
-			s.failures.Delay.Until = next
-		}
+	if next, unreached := s.bandwidth.path.Failed(failure, o.response.Sent > 0, now); unreached {
+		s.failures.Delay.Until = next
 	}
 	s.opts.Outages.Failed(s.member, s.failures)
 
@@ -103,9 +101,6 @@ func (s *Shipper) fail(o *outcome, failure *Error, now time.Time) {
 // outOfReach reports whether another destination tries the endpoint, and how long to wait for it at most: the endpoint is out
 // of reach, or was never tried.
 func (s *Shipper) outOfReach(now time.Time) (left time.Duration, waits bool) {
-	if s.bandwidth.path == nil {
-		return 0, false
-	}
 	hold, ok := s.bandwidth.path.TryInTurn(now)
 	if ok || hold.Error == nil {
 		return hold.Until.Sub(now), !ok
@@ -122,9 +117,7 @@ func (s *Shipper) outOfReach(now time.Time) (left time.Duration, waits bool) {
 // recovered notes that a request got through. After failures, one request is under way at first, then twice as many after
 // each that gets through.
 func (s *Shipper) recovered(now time.Time) {
-	if s.bandwidth.path != nil {
-		s.bandwidth.path.Reached()
-	}
+	s.bandwidth.path.Reached()
 	s.turns.Recovered(now, s.failures != nil, s.opts.Cursor)
 	s.window = min(2*s.window, s.opts.InFlight)
 	if s.failures == nil {

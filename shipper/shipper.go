@@ -178,6 +178,9 @@ func (s *Shipper) notice(now time.Time) {
 		s.back = now
 		s.failures.CutShort(&s.opts.Retry, now)
 	}
+	if s.bandwidth.path.TakeAccepted() {
+		s.failures.Hasten(&s.opts.Retry, now)
+	}
 	if up, news := s.bandwidth.takeNews(); news && up {
 		s.retryNow(now)
 	}
@@ -185,9 +188,7 @@ func (s *Shipper) notice(now time.Time) {
 
 // retryNow ends the delays of the destination and of its lanes.
 func (s *Shipper) retryNow(now time.Time) {
-	if s.bandwidth.path != nil {
-		s.bandwidth.path.Hasten()
-	}
+	s.bandwidth.path.Hasten()
 	s.failures.RetryNow(now)
 	for _, l := range s.lanes.all {
 		l.failures.RetryNow(now)

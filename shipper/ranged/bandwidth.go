@@ -1,8 +1,6 @@
 package ranged
 
 import (
-	"time"
-
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/internal/link"
 	"github.com/standpipe/standpipe/wal"
@@ -35,9 +33,7 @@ func (b *bandwidth) join(o *Options) {
 }
 
 func (b *bandwidth) leave() {
-	if b.path != nil {
-		b.path.Leave()
-	}
+	b.path.Leave()
 	for _, c := range b.claims {
 		c.Leave()
 	}
@@ -93,14 +89,6 @@ func (b *bandwidth) reportBack(after shipper.Class) {
 	if b.path != nil && after == shipper.Transient {
 		b.claims[len(b.claims)-1].ReportBack()
 	}
-}
-
-// try reports whether a request may start, as far as the endpoint is in reach; see link.Path.
-func (b *bandwidth) try(now time.Time) (link.Hold, bool) {
-	if b.path == nil {
-		return link.Hold{}, true
-	}
-	return b.path.Try(now)
 }
 
 // takeNews reports, once, that the link was set up or down. up is its present state.

@@ -38,9 +38,7 @@ func (s *Shipper) await(ctx context.Context, on signals) error {
 	case <-on.notify:
 	case <-timer.C:
 	case <-s.retry:
-		if s.bandwidth.path != nil {
-			s.bandwidth.path.Hasten()
-		}
+		s.bandwidth.path.Hasten()
 		s.failures.RetryNow(time.Now())
 	case <-s.finished:
 		s.finishing, s.finished, s.feed.readAt = true, nil, time.Time{}
@@ -113,7 +111,7 @@ func (s *Shipper) backOff(ctx context.Context) error {
 	for {
 		now := time.Now()
 		if !s.failures.BackingOff(now) {
-			hold, ok := s.bandwidth.try(now)
+			hold, ok := s.bandwidth.path.Try(now)
 			if ok {
 				return nil
 			}
@@ -140,6 +138,9 @@ func (s *Shipper) backOff(ctx context.Context) error {
 		}
 		if s.bandwidth.takeBack() {
 			s.failures.CutShort(&s.opts.Retry, time.Now())
+		}
+		if s.bandwidth.path.TakeAccepted() {
+			s.failures.Hasten(&s.opts.Retry, time.Now())
 		}
 		if up, news := s.bandwidth.takeNews(); news && up {
 			s.failures.RetryNow(time.Now())

@@ -139,13 +139,11 @@ func (s *Shipper) failed(at step, e *Error, took time.Duration) error {
 
 // fail begins a backoff.
 func (s *Shipper) fail(at step, failure *shipper.Error) {
-	s.failures = s.opts.Retry.Again(s.failures, failure, time.Now())
+	s.failures = s.opts.Retry.Outage(s.failures, failure, time.Now())
 	s.failedAt, s.gained = max(s.failedAt, at), false
-	if path := s.bandwidth.path; path != nil {
-		reached := failure.Class != shipper.Transient || failure.Code == shipper.CodeTimeout
-		if next, unreached := path.Failed(failure, reached, time.Now()); unreached {
-			s.failures.Delay.Until = next
-		}
+	reached := failure.Class != shipper.Transient || failure.Code == shipper.CodeTimeout
+	if next, unreached := s.bandwidth.path.Failed(failure, reached, time.Now()); unreached {
+		s.failures.Delay.Until = next
 	}
 	s.opts.Outages.Failed(s.member, s.failures)
 }
@@ -153,7 +151,7 @@ func (s *Shipper) fail(at step, failure *shipper.Error) {
 // succeeded ends the failures of a step and of earlier ones. After a failed Commit, only a Commit shows that the destination
 // takes ranges again.
 func (s *Shipper) succeeded(at step) {
-	if s.bandwidth.path != nil && at == committing { // earlier steps need no connection
+	if at == committing { // earlier steps need no connection
 		s.bandwidth.path.Reached()
 	}
 	if s.failures != nil && at >= s.failedAt {

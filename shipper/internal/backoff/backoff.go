@@ -100,6 +100,22 @@ func (r *Retry) Again(f *Failures, err *Error, now time.Time) *Failures {
 	return f
 }
 
+// Outage is Again for a failure of requests as a whole. Unless the service requires more or an operator must act, it bounds the
+// delay to a part of the time for which they have failed, so that the end of an outage is noticed within a fixed part of its
+// length.
+func (r *Retry) Outage(f *Failures, err *Error, now time.Time) *Failures {
+	f = r.Again(f, err, now)
+	if err.Class == Operator {
+		return f
+	}
+	most := max(now.Sub(f.Since)/patience, firstDelays)
+	most -= rand.N(most / 4)
+	if latest := now.Add(max(most, err.RetryAfter)); latest.Before(f.Delay.Until) {
+		f.Delay.Until = latest
+	}
+	return f
+}
+
 // newBackoff makes full jitter of the library's backoff: with a randomization factor of 1 a delay is
 // drawn from 0 to twice the interval, so the intervals are half of the configured ones. It never
 // ends.
@@ -123,6 +139,10 @@ const (
 	// linkBackAfter is the time from a shipper's failed try to the earliest next one when another shipper reports that
 	// the link is back: the link may be, and the shipper's own destination not.
 	linkBackAfter = time.Second
+	// patience is the part of the time that all requests have failed for, by which the end of that is noticed late at most.
+	// The delays of the first half second stay as they were drawn.
+	patience    = 8
+	firstDelays = 500 * time.Millisecond
 )
 
 // drawDelay draws the time to the next try, at least the one that the service requires.
@@ -137,10 +157,18 @@ func (r *Retry) drawDelay(f *Failures, err *Error) time.Duration {
 	return max(d, err.RetryAfter)
 }
 
-// CutShort shortens the delay to a random part of Retry.Initial, unless the service requires it: the link is back after
-// an outage.
+// CutShort shortens the delay to a random part of Retry.Initial, unless the service throttles or requires it: the link is
+// back after an outage.
 func (f *Failures) CutShort(r *Retry, now time.Time) {
-	if f == nil || f.Last.Class == Throttled || f.Last.RetryAfter > 0 {
+	if f != nil && f.Last.Class != Throttled {
+		f.Hasten(r, now)
+	}
+}
+
+// Hasten is CutShort, also after throttling: the service takes the requests of another destination again, which it rejected
+// during the same time.
+func (f *Failures) Hasten(r *Retry, now time.Time) {
+	if f == nil || f.Last.RetryAfter > 0 {
 		return
 	}
 	again := now

@@ -2,6 +2,7 @@ package link
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/standpipe/standpipe/shipper/internal/backoff"
@@ -13,11 +14,14 @@ const (
 	patience = 8
 	// lease is the time that a sender has for its try, before another one may try too.
 	lease = 10 * time.Second
+	// Rejections of two destinations have one cause, as far as their beginnings show, if those of the second began at most
+	// sameCause, or a quarter of the outage, before those of the first.
+	sameCause = time.Second
 )
 
 // endpoint is a service that senders reach over the Link. While it is out of reach, one sender at a time tries it.
 type endpoint struct {
-	paths int
+	paths []*Path
 	tried bool // the first request to it has had an outcome, or took longer than its lease
 
 	failure *backoff.Error // the last one; nil: it is in reach
@@ -27,13 +31,18 @@ type endpoint struct {
 	until   time.Time      // the end of the prober's lease
 }
 
-// Path is one sender's way to an endpoint. Its methods may be called from any goroutine.
+// Path is one sender's way to an endpoint. Its methods may be called from any goroutine. A nil Path is that of a sender without
+// a shared link: nothing holds its requests.
 type Path struct {
 	link  *Link
 	to    *endpoint
 	name  string
 	retry *backoff.Retry
 	claim *Claim
+
+	// Guarded by link.mu:
+	rejected time.Time // when the service began to reject all requests of the sender; zero: it does not
+	accepted bool      // it takes those of another one again, and the sender has not called TakeAccepted since
 }
 
 // Path returns the claim's way to the endpoint with that name. retry bounds the time between two tries.
@@ -46,19 +55,23 @@ func (c *Claim) Path(name string, retry *backoff.Retry) *Path {
 		e = &endpoint{}
 		l.endpoints[name] = e
 	}
-	e.paths++
-	return &Path{link: l, to: e, name: name, retry: retry, claim: c}
+	p := &Path{link: l, to: e, name: name, retry: retry, claim: c}
+	e.paths = append(e.paths, p)
+	return p
 }
 
 // Leave ends the path.
 func (p *Path) Leave() {
+	if p == nil {
+		return
+	}
 	p.link.mu.Lock()
 	defer p.link.mu.Unlock()
 	if p.to.prober == p {
 		p.to.prober = nil
 		p.triedLocked()
 	}
-	if p.to.paths--; p.to.paths == 0 {
+	if p.to.paths = slices.DeleteFunc(p.to.paths, func(o *Path) bool { return o == p }); len(p.to.paths) == 0 {
 		delete(p.link.endpoints, p.name)
 	}
 }
@@ -71,6 +84,9 @@ type Hold struct {
 
 // Try reports whether a request may start. If not, the path is held until a time, or until the Link notifies the sender.
 func (p *Path) Try(now time.Time) (Hold, bool) {
+	if p == nil {
+		return Hold{}, true
+	}
 	p.link.mu.Lock()
 	defer p.link.mu.Unlock()
 	return p.tryLocked(now)
@@ -78,6 +94,9 @@ func (p *Path) Try(now time.Time) (Hold, bool) {
 
 // TryInTurn is Try, but the very first request to the endpoint goes alone: the other senders are held for a lease at most.
 func (p *Path) TryInTurn(now time.Time) (Hold, bool) {
+	if p == nil {
+		return Hold{}, true
+	}
 	p.link.mu.Lock()
 	defer p.link.mu.Unlock()
 	hold, ok := p.tryLocked(now)
@@ -114,6 +133,9 @@ func (p *Path) tryLocked(now time.Time) (Hold, bool) {
 // Failed notes that a request of the sender has failed. reached means that some of its bytes went out, or that the service
 // rejected it. If the endpoint was out of reach, Failed returns the time of the next try.
 func (p *Path) Failed(err *backoff.Error, reached bool, now time.Time) (next time.Time, unreached bool) {
+	if p == nil {
+		return next, false
+	}
 	p.link.mu.Lock()
 	defer p.link.mu.Unlock()
 	e := p.to
@@ -124,6 +146,9 @@ func (p *Path) Failed(err *backoff.Error, reached bool, now time.Time) (next tim
 	if !err.Unreached {
 		if reached {
 			p.reachedLocked()
+		}
+		if p.rejected.IsZero() {
+			p.rejected = now
 		}
 		return next, false
 	}
@@ -137,15 +162,51 @@ func (p *Path) Failed(err *backoff.Error, reached bool, now time.Time) (next tim
 	return e.next, true
 }
 
-// Reached notes a response from the endpoint, of any kind. The other senders to it are notified if it was out of reach.
+// Reached notes that a request got through. The other senders to the endpoint are notified if it was out of reach, or if the
+// service has rejected their requests too.
 func (p *Path) Reached() {
+	if p == nil {
+		return
+	}
 	p.link.mu.Lock()
 	defer p.link.mu.Unlock()
 	p.reachedLocked()
+	p.acceptedLocked(time.Now())
+}
+
+// acceptedLocked ends the rejections of the sender. The other senders whose rejections began with them, or since, may try
+// again. One whose rejections are older has another cause: the service throttles it alone.
+func (p *Path) acceptedLocked(now time.Time) {
+	if p.rejected.IsZero() {
+		return
+	}
+	with := p.rejected.Add(-max(sameCause, now.Sub(p.rejected)/4))
+	p.rejected = time.Time{}
+	for _, o := range p.to.paths {
+		if !o.rejected.IsZero() && !o.rejected.Before(with) {
+			o.accepted = true
+			o.claim.wake()
+		}
+	}
+}
+
+// TakeAccepted reports, once, that the service takes the requests of another sender again.
+func (p *Path) TakeAccepted() bool {
+	if p == nil {
+		return false
+	}
+	p.link.mu.Lock()
+	defer p.link.mu.Unlock()
+	accepted := p.accepted
+	p.accepted = false
+	return accepted
 }
 
 // Hasten makes the next try due now.
 func (p *Path) Hasten() {
+	if p == nil {
+		return
+	}
 	p.link.mu.Lock()
 	defer p.link.mu.Unlock()
 	p.to.next = time.Time{}

@@ -195,3 +195,41 @@ func TestLink_SetDownAndUp(t *testing.T) {
 		s.try(t, true) // at once
 	}
 }
+
+// A service that has rejected the requests of several senders since about the same time takes those of one again: the others
+// may try. A sender whose rejections are older, or that sends elsewhere, waits on.
+func TestPath_AcceptedForAllThatWereRejectedTogether(t *testing.T) {
+	rejection := &backoff.Error{Class: backoff.Throttled, Code: "ServiceUnavailable", Record: -1}
+	synctest.Test(t, func(t *testing.T) {
+		l := link.New(0)
+		alone, first, second, late, idle := join(l, "e", backoff.Retry{}), join(l, "e", backoff.Retry{}), join(l, "e", backoff.Retry{}),
+			join(l, "e", backoff.Retry{}), join(l, "e", backoff.Retry{})
+		elsewhere := join(l, "other", backoff.Retry{})
+		alone.Failed(rejection, true, time.Now())
+		time.Sleep(time.Minute)
+		for _, s := range []*traveler{alone, first, elsewhere} {
+			s.Failed(rejection, true, time.Now())
+		}
+		time.Sleep(500 * time.Millisecond)
+		second.Failed(rejection, true, time.Now())
+		time.Sleep(10 * time.Second)
+		late.Failed(rejection, true, time.Now())
+		all := map[string]*traveler{"alone": alone, "first": first, "second": second, "late": late, "idle": idle, "elsewhere": elsewhere}
+		for _, s := range all {
+			select {
+			case <-s.notify:
+			default:
+			}
+		}
+		second.Reached()
+		for name, s := range all {
+			want := name == "first" || name == "late"
+			if got := s.TakeAccepted(); got != want || want != (len(s.notify) == 1) {
+				t.Errorf("%s: got %v with %d notifications, want %v", name, got, len(s.notify), want)
+			}
+		}
+		if second.Reached(); first.TakeAccepted() {
+			t.Error("a sender was notified again of the same end")
+		}
+	})
+}
