@@ -31,9 +31,6 @@ func (c *blockCheck) block(b *segment.Block, t *tally) (held segment.Count, err 
 		held.Add(segment.Count{Events: 1, Bytes: uint64(len(e.Data))})
 		return nil
 	})
-	if err == nil {
-		err = b.EachNote(func(*segment.Note) {})
-	}
 	follows := c.next == b.First
 	expected := c.bytes
 	c.next, c.bytes = b.Next(), b.Before+b.Bytes

@@ -77,6 +77,9 @@ func (s *verifyingBlocks) block(b *segment.Block) error {
 		t.lose(segment.Run{First: c.next, Next: b.First})
 	}
 	s.found.Add(b)
+	if err := b.EachNote(func(*segment.Note) {}); err != nil {
+		s.fault(b, "%v", err)
+	}
 	count, err := c.block(b, t)
 	s.report.Events.Add(count)
 	return err

@@ -1,6 +1,7 @@
 package compact
 
 import (
+	"errors"
 	"sync/atomic"
 
 	"github.com/standpipe/standpipe/wal/internal/boltcopy"
@@ -38,7 +39,8 @@ func (c *Copier) includeNotes(chunk *boltcopy.Chunk) error {
 		}
 		set.Count()
 		before := bytes.Load()
-		if segment.EachNote(r, seq, func(b *segment.Block, n *segment.Note) { set.Replay(seq, b.Stream, n, b.Number, b.At()) }) != nil {
+		err = segment.EachNote(r, seq, func(b *segment.Block, n *segment.Note) { set.Replay(seq, b.Stream, n, b.Number, b.At()) })
+		if err != nil && !errors.Is(err, segment.ErrNotes) {
 			return ErrKept
 		}
 		set.Count()

@@ -69,6 +69,15 @@ func (t Totals) Plus(o Totals) Totals {
 	return t
 }
 
+// Minus returns the digest of the entries that are not in o, if all of o's entries are in t.
+func (t Totals) Minus(o Totals) Totals {
+	t.Entries -= o.Entries
+	for i := range t.Sums {
+		t.Sums[i] -= o.Sums[i]
+	}
+	return t
+}
+
 // Record is a digest as it is stored in the segment.
 type Record struct {
 	Tx uint64 // bbolt's number of the transaction that stored it

@@ -90,7 +90,7 @@ func check(path string, seq uint64) (found *Found, err error) {
 		if err2 != nil && !segment.Damaged(err2) {
 			return nil, err2
 		}
-		if err2 == nil && older.stored != nil && older.matches() && (last == nil || !last.matches() || last.spoils(older)) {
+		if err2 == nil && older.stored != nil && older.plausible() && (last == nil || !last.follows(older) || last.spoils(older)) {
 			return &Found{content: older, Torn: s.Tx(), pageSize: f.PageSize(), kept: other, replaced: 1 - other}, nil
 		}
 	}
@@ -109,7 +109,7 @@ func (f *Found) Unsynced() []uint64 { return f.unsynced }
 
 // damage returns err, or a CorruptError if the digest is wrong.
 func (f *Found) damage(err error) error {
-	if err == nil && !f.matches() {
+	if err == nil && !f.plausible() {
 		err = f.snapshot.Corrupt("the digest of the last commit does not match the segment's entries")
 	}
 	return err

@@ -19,10 +19,11 @@ type content struct {
 	Noted uint64          // the number of the last block with notes of producers; 0: there is none
 	End   segment.LeafEnd // the last leaf
 
-	Blocks digest.Sum      // of the blocks
+	Blocks digest.Sum      // of the blocks, without damaged notes
 	Rest   digest.Sum      // of the meta bucket and the state
 	stored *digest.Record  // nil: the segment has none
-	bad    map[uint64]bool // the blocks whose frames are bad
+	bad    map[uint64]bool // the blocks whose frames or notes are bad
+	lost   uint64          // the number of blocks with bad notes
 }
 
 // read reads every page that bbolt can reach from the snapshot's meta page. The error is a CorruptError if a page is bad,
@@ -76,8 +77,13 @@ func (c *content) addBlock(e boltpage.Element) error {
 	if segment.Noted(e.Value) {
 		c.Noted = b.Number
 	}
-	segment.AddBlock(&c.Blocks, e.Key, e.Value)
-	if b.FramesFault() != "" {
+	if b.NotesLost {
+		c.Blocks.Add(digest.Blocks, e.Key, e.Value[:segment.HeaderLength(e.Value)])
+		c.lost++
+	} else {
+		segment.AddBlock(&c.Blocks, e.Key, e.Value)
+	}
+	if b.NotesLost || b.FramesFault() != "" {
 		c.bad[b.Number] = true
 	}
 	return nil
@@ -103,6 +109,24 @@ func (c *content) addMeta(e boltpage.Element) error {
 // matches reports whether the stored digest is that of the content. If there is none, it reports true.
 func (c *content) matches() bool {
 	return c.stored == nil || *c.stored == digest.Record{Tx: c.snapshot.Tx(), Totals: c.Blocks.Plus(c.Rest.Totals)}
+}
+
+// missing returns the part of the stored digest that the content lacks.
+func (c *content) missing() digest.Totals { return c.stored.Minus(c.Blocks.Plus(c.Rest.Totals)) }
+
+// plausible reports whether the content matches, or would if the damaged notes were good.
+func (c *content) plausible() bool {
+	if c.matches() || c.stored.Tx != c.snapshot.Tx() {
+		return c.matches()
+	}
+	n := c.missing().Entries
+	return 0 < n && n <= c.lost
+}
+
+// follows reports whether the commit after older is whole: the content matches, or it lacks the same notes that were damaged
+// in older.
+func (c *content) follows(older *content) bool {
+	return c.matches() || c.stored.Tx == c.snapshot.Tx() && c.missing() == older.missing()
 }
 
 // spoils reports whether a block that is bad in c is absent from older, or good there.

@@ -56,8 +56,8 @@ type Result struct {
 	Whole bool          // the newest segment may take appends
 	Ready *segfile.File // made ready to follow the newest, and has not begun; nil: none is
 	Last  uint64        // the highest number of any segment, past or present
-	// Continued: the newest segment lacks entries of producers that the segment before it has. Incomplete: those could not
-	// be read.
+	// Continued: the newest segment lacks entries of producers that the segment before it has. Incomplete: those, or some
+	// of the producers' notes, could not be read.
 	Continued, Incomplete bool
 
 	Lost int64 // the most bytes of stored blocks that newer segments, or the end of the newest, may have lost
@@ -286,7 +286,14 @@ func (s *scan) loadState(r segment.Reader, seg *Segment, wanted func(kind byte) 
 			return segment.InFile(seg.Path, err)
 		}
 	}
-	return seg.EachNote(r, s.state.Replay)
+	err := seg.EachNote(r, s.state.Replay)
+	if errors.Is(err, segment.ErrNotes) {
+		s.Incomplete = true
+		s.o.Logger.Error("notes of producers damaged; each may continue with any sequence, and what it resends may be stored again",
+			"segment", seg.Path, "error", err)
+		return nil
+	}
+	return err
 }
 
 func (s *scan) loadEntry(k, v []byte) error {

@@ -1,6 +1,7 @@
 package segfile
 
 import (
+	"errors"
 	"math"
 
 	"github.com/standpipe/standpipe/wal/internal/lastcommit"
@@ -34,12 +35,16 @@ func (f *File) Check() (spans map[string]segment.Span, doubtful bool, err error)
 	return found.Index.Spans(), found.Doubtful, nil
 }
 
-// EachNote is segment.EachNote for the newest segment, after Check.
+// EachNote is segment.EachNote for the newest segment, after Check. The error is ErrNotes, or a CorruptError.
 func (f *File) EachNote(r segment.Reader, visit func(b *segment.Block, n *segment.Note)) error {
 	if f.noted == 0 {
 		return nil
 	}
-	return segment.InFile(f.Path, segment.EachNote(r, f.Seq, visit))
+	err := segment.EachNote(r, f.Seq, visit)
+	if errors.Is(err, segment.ErrNotes) {
+		return err
+	}
+	return segment.InFile(f.Path, err)
 }
 
 // Spans reads the spans of a sealed segment from its index. It rebuilds an index that is missing or damaged.

@@ -1,6 +1,8 @@
 package segfile
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
 	"github.com/standpipe/standpipe/wal/internal/segment"
@@ -108,9 +110,29 @@ func (f *File) rebuildIndex(reason error) error {
 	f.logger.Warn("segment index missing or corrupt; rebuilding from blocks", "segment", f.Path, "error", reason)
 	f.mu.RLock() // against Replace
 	defer f.mu.RUnlock()
-	x, err := segment.IndexOfFile(f.Path, f.Seq)
+	x, err := indexOf(f.Path, f.Seq)
 	if err == nil {
 		f.index.Store(x)
 	}
 	return err
+}
+
+// indexOf makes the index of a sealed segment from its blocks. If all blocks are bad, the segment is corrupt.
+func indexOf(path string, seq uint64) (x *segment.BlockIndex, err error) {
+	f, err := segment.OpenPages(path)
+	if err != nil {
+		return nil, err
+	}
+	f.Seq = seq
+	defer func() { err = errors.Join(err, f.Close()) }()
+	var corrupt *segment.CorruptError
+	x, err = f.IndexBlocks(context.Background(), func(why *segment.CorruptError) { corrupt = why }, func(*segment.Block) {})
+	switch {
+	case err != nil:
+		return nil, err
+	case corrupt != nil && len(x.Streams) == 0:
+		return nil, corrupt
+	}
+	x.Patched = true
+	return x, nil
 }

@@ -58,6 +58,8 @@ type Block struct {
 	sum    uint32 // of the frames
 	Frames []byte
 	notes  []byte // of the numbered batches that begin in the block
+
+	NotesLost bool // the notes are damaged
 }
 
 // Next returns the offset after the block's last event.
@@ -115,22 +117,12 @@ func headerSum(header []byte, seq, number uint64) uint32 {
 }
 
 // PeekBlock decodes a block's header and does not read the frames. That is enough to skip a block. fault is empty if
-// the header and the notes are good; otherwise only the block's number may be relied on.
+// the header is good; otherwise only the block's number may be relied on.
 func PeekBlock(seq uint64, key, value []byte) (b Block, fault string) {
 	if b, fault = peekHeader(seq, key, value); fault == "" && Noted(value) {
-		fault = b.checkNotes(value)
+		b.cutNotes(value)
 	}
 	return b, fault
-}
-
-// checkNotes checks the tail of a block with a good header, and cuts it off from the frames.
-func (b *Block) checkNotes(value []byte) (fault string) {
-	frames, notes, sum, ok := splitNotes(b.Frames)
-	if !ok || sum != sumNotes(binary.BigEndian.Uint32(value[headerSumAt:]), notes) {
-		return "the checksum of the producers' notes does not match"
-	}
-	b.Frames, b.notes = frames, notes
-	return ""
 }
 
 // peekHeader decodes the header. The frames of the result still have the tail.
@@ -207,11 +199,20 @@ func (b *Block) FramesFault() string {
 // Each calls f for every event in the block, and skips those that a compaction removed. The event's bytes lie in the
 // block.
 func (b *Block) Each(f func(lane uint8, offset uint64, event []byte) error) error {
-	offset, next, rest := b.First, b.Next(), b.Frames
-	for len(rest) > 0 && offset < next {
+	rest, err := b.each(f)
+	if err == nil && len(rest) > 0 {
+		err = ErrFrame
+	}
+	return err
+}
+
+// each is Each that returns the bytes after the last event.
+func (b *Block) each(f func(lane uint8, offset uint64, event []byte) error) (rest []byte, err error) {
+	offset, next := b.First, b.Next()
+	for rest = b.Frames; len(rest) > 0 && offset < next; {
 		missing, r, err := splitGap(rest)
 		if err != nil || missing > next-offset {
-			return ErrFrame
+			return nil, ErrFrame
 		}
 		if rest = r; missing > 0 {
 			offset += missing
@@ -219,18 +220,18 @@ func (b *Block) Each(f func(lane uint8, offset uint64, event []byte) error) erro
 		}
 		lane, event, r, err := SplitFrame(rest)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := f(lane, offset, event); err != nil {
-			return err
+			return nil, err
 		}
 		rest = r
 		offset++
 	}
-	if len(rest) > 0 || offset != next {
-		return ErrFrame
+	if offset != next {
+		return nil, ErrFrame
 	}
-	return nil
+	return rest, nil
 }
 
 // At returns the block's time.

@@ -19,7 +19,8 @@ import (
 // block of the same commit. left out is the number of sequences between the first and the last one that no event has.
 //
 // The checksum covers the position and the header of the block too, so that it vouches for the offsets. Open reads the
-// notes and not the frames. The frames' checksum does not cover the tail.
+// notes and not the frames. The frames' checksum does not cover the tail. If the tail is damaged, the frames end after the
+// last event that the header counts.
 
 const (
 	notedVersion = 2
@@ -89,6 +90,20 @@ func splitNotes(rest []byte) (frames, notes []byte, sum uint32, ok bool) {
 	return rest[:at:at], rest[at:end], binary.BigEndian.Uint32(rest[end+4:]), true
 }
 
+// cutNotes cuts the tail of a block with a good header off from the frames.
+func (b *Block) cutNotes(value []byte) {
+	frames, notes, sum, ok := splitNotes(b.Frames)
+	if ok && sum == sumNotes(binary.BigEndian.Uint32(value[headerSumAt:]), notes) {
+		b.Frames, b.notes = frames, notes
+		return
+	}
+	b.NotesLost = true
+	if rest, err := b.each(func(uint8, uint64, []byte) error { return nil }); err == nil {
+		end := len(b.Frames) - len(rest)
+		b.Frames = b.Frames[:end:end]
+	} // otherwise the frames are damaged too, and their checksum does not match
+}
+
 // sumNotes continues the checksum of a block's header with the notes.
 func sumNotes(header uint32, notes []byte) uint32 { return crc32.Update(header, Castagnoli, notes) }
 
@@ -99,34 +114,42 @@ func sealNotes(value []byte, header uint32) {
 	binary.BigEndian.PutUint32(value[end+4:], sumNotes(header, value[end-length:end]))
 }
 
+// ErrNotes is the error of notes that are damaged. The events of their blocks are not.
+var ErrNotes = errors.New("the notes of producers are damaged")
+
 // EachNote calls visit for each numbered batch of the segment, in the order of the commits. The block is the one in which the
-// batch begins. Its bytes, and those of the note, are valid until visit returns.
+// batch begins. Its bytes, and those of the note, are valid until visit returns. If some notes are damaged, EachNote visits
+// the others and returns ErrNotes.
 func EachNote(r Reader, seq uint64, visit func(b *Block, n *Note)) error {
 	c := r.Bucket(BucketBlocks)
 	if c == nil {
 		return nil
 	}
+	var lost error
 	for k, v := c.Seek(NumberKey(1)); k != nil; k, v = c.Next() {
 		b, fault := PeekBlock(seq, k, v)
 		if fault != "" {
 			return errors.New(fault)
 		}
-		if err := b.EachNote(func(n *Note) { visit(&b, n) }); err != nil {
-			return err
+		if err := b.EachNote(func(n *Note) { visit(&b, n) }); err != nil && lost == nil {
+			lost = err
 		}
 	}
-	return nil
+	return lost
 }
 
 // EachNote calls f for each numbered batch that begins in the block. The text of a note lies in the block, and the note
-// is valid until f returns.
+// is valid until f returns. The error is ErrNotes.
 func (b *Block) EachNote(f func(n *Note)) error {
+	if b.NotesLost {
+		return fmt.Errorf("block %d: %w", b.Number, ErrNotes)
+	}
 	d := Decoder{Rest: b.notes}
 	for end := b.First; len(d.Rest) > 0; {
 		n := Note{Producer: textIn(d.Text()), Offset: end + d.Number(), Sequence: d.Number(), Events: d.Number()}
 		n.Next = n.Sequence + n.Events + d.Number()
 		if end = n.Offset + n.Events; d.Bad || n.Producer == "" || n.Events == 0 || n.Offset < b.First || n.Offset >= b.Next() || n.Next < n.Sequence {
-			return fmt.Errorf("a note of a producer in block %d is malformed", b.Number)
+			return fmt.Errorf("block %d: a note is malformed: %w", b.Number, ErrNotes)
 		}
 		f(&n)
 	}

@@ -68,21 +68,28 @@ func TestNotes_AreReadAsTheyWereWritten(t *testing.T) {
 	}
 }
 
-// A bit flipped anywhere, also in the tail, is a fault of the header: Open does not read the frames.
-func TestNotes_FlippedBitIsDetectedWithoutTheFrames(t *testing.T) {
-	header := HeaderLength(soundBlock())
+// A bit flipped in the header is a fault, also for Open, which does not read the frames. A bit flipped in the tail costs the
+// notes and no event.
+func TestNotes_FlippedBitCostsNoEvent(t *testing.T) {
+	header, frames := HeaderLength(soundBlock()), len(soundBlock())
+	plain, _ := ParseBlock(2, NumberKey(3), soundBlock())
 	for i := range notedBlock() {
 		value := notedBlock()
 		value[i] ^= 0x10
-		_, whole := ParseBlock(2, NumberKey(3), value)
+		b, whole := ParseBlock(2, NumberKey(3), value)
 		_, peeked := PeekBlock(2, NumberKey(3), value)
-		if whole == "" || peeked == "" && (i < header || i >= len(soundBlock())) {
+		if (whole == "") != (i >= frames) || (peeked == "") != (i >= header) {
 			t.Errorf("byte %d: got %q, and %q without the frames", i, whole, peeked)
+		}
+		err := b.EachNote(func(*Note) {})
+		if i >= frames && (!errors.Is(err, ErrNotes) || !slices.Equal(b.Frames, plain.Frames)) {
+			t.Errorf("byte %d: got %v and %d bytes of frames, want ErrNotes and %d bytes", i, err, len(b.Frames), len(plain.Frames))
 		}
 	}
 	for n := range len(notedBlock()) {
-		if _, fault := ParseBlock(2, NumberKey(3), notedBlock()[:n]); fault == "" {
-			t.Errorf("the first %d bytes pass for a block", n)
+		b, fault := ParseBlock(2, NumberKey(3), notedBlock()[:n])
+		if (fault == "") != (n >= frames) || fault == "" && !b.NotesLost {
+			t.Errorf("the first %d bytes: got %q, and lost notes: %t", n, fault, b.NotesLost)
 		}
 	}
 }
@@ -92,7 +99,7 @@ func TestNotes_BelongToTheirHeader(t *testing.T) {
 	value := notedBlock()
 	binary.BigEndian.PutUint64(value[firstAt:], 8)
 	binary.BigEndian.PutUint32(value[headerSumAt:], headerSum(value[:HeaderLength(value)], 2, 3))
-	if _, fault := PeekBlock(2, NumberKey(3), value); fault == "" {
+	if b, _ := PeekBlock(2, NumberKey(3), value); !b.NotesLost {
 		t.Error("notes with the offsets of another header pass")
 	}
 }

@@ -2,7 +2,6 @@ package segment
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
@@ -64,24 +63,4 @@ func (f *Pages) Spans(ctx context.Context, bad func(*CorruptError)) (map[string]
 		}
 	}
 	return x.Spans(), nil
-}
-
-// IndexOfFile makes the index of a sealed segment from its blocks. If all blocks are bad, the segment is corrupt.
-func IndexOfFile(path string, seq uint64) (x *BlockIndex, err error) {
-	f, err := OpenPages(path)
-	if err != nil {
-		return nil, err
-	}
-	f.Seq = seq
-	defer func() { err = errors.Join(err, f.Close()) }()
-	var corrupt *CorruptError
-	x, err = f.IndexBlocks(context.Background(), func(why *CorruptError) { corrupt = why }, func(*Block) {})
-	switch {
-	case err != nil:
-		return nil, err
-	case corrupt != nil && len(x.Streams) == 0:
-		return nil, corrupt
-	}
-	x.Patched = true
-	return x, nil
 }
