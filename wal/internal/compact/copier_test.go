@@ -149,3 +149,32 @@ func TestCopier_EndsWithAnErrorOfPause(t *testing.T) {
 		}
 	}
 }
+
+// The notes of producers are read as the blocks are: with a pause after each chunk, and no transaction during it.
+func TestCopier_PausesBetweenChunksOfNotes(t *testing.T) {
+	dir := t.TempDir()
+	l := testkit.OpenLog(t, wal.Options{Dir: dir, SegmentSize: 4 << 20})
+	_, err := l.OpenCursor("s", "d")
+	testkit.Must(t, err)
+	for i := uint64(1); l.Stat().Segments < 2; i++ {
+		event := wal.Event{Key: "k", Data: make([]byte, 100_000)}
+		_, err := l.Append(t.Context(), &wal.Batch{Stream: "s", ProducerID: "p", ProducerSequence: i, Events: []wal.Event{event}})
+		testkit.Must(t, err)
+	}
+	testkit.Must(t, l.Close())
+	all := &compact.Needs{Lanes: make([][segment.Lanes]segment.Progress, 1)}
+	calls := 0
+	c := compact.Copier{Segment: first(t, dir), Needs: map[string]*compact.Needs{"s": all}, Pause: func(time.Duration) error {
+		calls++
+		return nil
+	}}
+	size, err := c.Measure() // it reads all blocks once
+	testkit.Must(t, err)
+	once := calls
+	calls = 0
+	_, err = c.Copy(filepath.Join(dir, "copy"), size+1<<20)
+	testkit.Must(t, err)
+	if want := 2*once + 2; once < 4 || calls != want {
+		t.Errorf("got %d pauses of a copy, want %d: for the notes and the blocks %d each, for the meta bucket and the state one each", calls, want, once)
+	}
+}

@@ -1,7 +1,6 @@
 package compact
 
 import (
-	"errors"
 	"sync/atomic"
 
 	"github.com/standpipe/standpipe/wal/internal/boltcopy"
@@ -15,11 +14,12 @@ import (
 func (c *Copier) includeNotes(chunk *boltcopy.Chunk) error {
 	var bytes atomic.Int64
 	set, seq := producer.NewSet(&bytes, 0, nil), c.Segment.Seq
-	return c.Segment.View(func(r segment.Reader) error {
-		m, err := segment.ReadMeta(r, c.Segment.Path, seq)
-		if err != nil {
-			return ErrKept // its readers report the damage
-		}
+	var m segment.Meta
+	err := c.Segment.View(func(r segment.Reader) (err error) {
+		m, err = segment.ReadMeta(r, c.Segment.Path, seq)
+		return err
+	})
+	if err == nil {
 		err = chunk.Replace(func(k, v []byte) ([]byte, error) {
 			key, ok := producerOf(k)
 			if !ok {
@@ -31,26 +31,33 @@ func (c *Copier) includeNotes(chunk *boltcopy.Chunk) error {
 			}
 			return v, err
 		})
-		if err != nil {
+	}
+	if err != nil {
+		return ErrKept // its readers report the damage
+	}
+	if set.Len() == 0 {
+		return nil
+	}
+	set.Count()
+	before := bytes.Load()
+	err = c.eachChunk(segment.BucketBlocks, func(k, v []byte, _ *boltcopy.Chunk) error {
+		b, fault := segment.PeekBlock(seq, k, v)
+		if fault != "" {
 			return ErrKept
 		}
-		if set.Len() == 0 {
-			return nil
+		_ = b.EachNote(func(n *segment.Note) { set.Replay(seq, b.Stream, n, b.Number, b.At()) }) // damaged notes are lost
+		return nil
+	}, nil)
+	if err != nil {
+		return err
+	}
+	set.Count()
+	set.Trim(2 * before)
+	return chunk.Replace(func(k, v []byte) ([]byte, error) {
+		if key, ok := producerOf(k); ok {
+			return segment.SumStateValue(k, set.Entry(key), m.Summed), nil
 		}
-		set.Count()
-		before := bytes.Load()
-		err = segment.EachNote(r, seq, func(b *segment.Block, n *segment.Note) { set.Replay(seq, b.Stream, n, b.Number, b.At()) })
-		if err != nil && !errors.Is(err, segment.ErrNotes) {
-			return ErrKept
-		}
-		set.Count()
-		set.Trim(2 * before)
-		return chunk.Replace(func(k, v []byte) ([]byte, error) {
-			if key, ok := producerOf(k); ok {
-				return segment.SumStateValue(k, set.Entry(key), m.Summed), nil
-			}
-			return v, nil
-		})
+		return v, nil
 	})
 }
 
