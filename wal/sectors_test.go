@@ -295,6 +295,32 @@ func (d *sectorDisk) draw(n int) {
 	}
 }
 
+// Checkpoints in a segment without events take one sync too.
+func TestSectors_OfASegmentWithoutEvents(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	var x recorder
+	l := open(t, x.options(wal.Options{Dir: t.TempDir(), SegmentSize: 4 << 20}))
+	for range 8 {
+		p, err := place(l, fmt.Sprint("stream", r.IntN(200)), "d")
+		must(t, err)
+		must(t, p.Settle(wal.Settlement{Add: wal.Ledger{Requests: 1 + r.Uint64N(1000)}, State: make([]byte, r.IntN(5000))}))
+		must(t, l.Sync(t.Context()))
+	}
+	must(t, l.Close())
+	torn := 0
+	for _, c := range x.commits[1:] {
+		d := newSectorDisk(t, r, c, 512)
+		d.draw(100)
+		must(t, d.file.Close())
+		torn += d.torn
+	}
+	if len(x.commits) < 5 || torn == 0 {
+		t.Errorf("got %d commits, and %d files with a torn one", len(x.commits), torn)
+	}
+}
+
 // A commit writes no page that the commit before it can reach: this one is still there when the next one is torn.
 func TestSectors_CommitLeavesTheOneBeforeAsItIs(t *testing.T) {
 	r := rand.New(rand.NewPCG(rand.Uint64(), 1))

@@ -65,7 +65,7 @@ func (c *Committer) commit(g *group) error {
 		c.collectCursors(g)
 	}
 	c.collectDeletions(g, active)
-	g.carries(c.producers, active, full)
+	g.carries(active, full)
 
 	if g.stores() {
 		start := time.Now()

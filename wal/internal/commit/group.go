@@ -47,17 +47,15 @@ func (g *group) stores() bool {
 const carryStep = 64 << 10
 
 // carries sets the bytes of entries to carry over. The segment is not sealed before it has all entries. Commits of many
-// events carry half as many bytes, so that it does not outgrow twice the entries meanwhile. A segment without events calculates
-// its whole digest in each commit, so there are few of them. all: a full log needs the segment before this one unlinked.
-func (g *group) carries(ps *producer.Set, seg *liveset.Segment, all bool) {
+// events carry half as many bytes, so that it does not outgrow twice the entries meanwhile. all: a full log needs the segment
+// before this one unlinked.
+func (g *group) carries(seg *liveset.Segment, all bool) {
 	switch {
 	case !seg.Preallocated() && !seg.Continued() || !g.stores() && !seg.Continued():
 	case all:
 		g.carry = math.MaxInt64
 	case seg.Preallocated():
 		g.carry = carryStep
-	case seg.Empty():
-		g.carry = max(carryStep, ps.Left()/16)
 	default:
 		g.carry = max(carryStep, int64(g.length()/2))
 	}

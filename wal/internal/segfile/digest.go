@@ -14,7 +14,7 @@ type digests struct {
 	digested bool // each commit stores a digest; set before the file has a second user
 	stored   sums // of the last commit
 	next     sums // of the transaction under way
-	unsure   bool // pages of a commit that was not stored may have the number of the next one
+	unsure   bool // the next commit syncs twice: pages of one that was not stored may have its number, or it begins the segment
 	creating bool // the file has no name yet: nothing is written after its sync
 	sealing  bool // the transaction under way seals the segment
 }
@@ -34,11 +34,11 @@ func (f *File) State(tx *bolt.Tx) segment.StateWriter {
 	return segment.NewStateWriter(tx.Bucket(segment.BucketState), f.summed, sum)
 }
 
-// syncsTwice reports whether the transaction under way, of a segment that is empty or not, needs a sync before its meta page is written:
+// syncsTwice reports whether the transaction under way needs a sync before its meta page is written:
 //   - Without a digest, Open could not tell a torn commit.
-//   - The first commits of a segment write the whole state, and the one that seals it is never verified.
+//   - The commit that begins a segment writes the whole state, and the one that seals it is never verified.
 //   - After a failed or interrupted commit, its pages may have the number of this one, and a digest that is right for them.
-func (d *digests) syncsTwice(empty bool) bool { return !d.digested || d.sealing || d.unsure || empty }
+func (d *digests) syncsTwice() bool { return !d.digested || d.sealing || d.unsure }
 
 // put stores the digest of the transaction under way. A sealed segment has none. A commit that syncs twice may have written
 // any entry of the meta bucket and the state.

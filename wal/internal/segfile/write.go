@@ -38,7 +38,7 @@ func (f *File) Update(write func(tx *bolt.Tx) error) (err error) {
 	if err := write(tx); err != nil {
 		return err
 	}
-	twice := f.syncsTwice(f.Empty())
+	twice := f.syncsTwice()
 	if err := f.put(tx, f.Seq, twice); err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (f *File) Update(write func(tx *bolt.Tx) error) (err error) {
 			return &CommitError{Err: fmt.Errorf("sync: %w", err)}
 		}
 	}
-	f.stored, f.unsure = f.next, false
+	f.stored, f.unsure = f.next, f.creating
 	stats := tx.Stats()
 	f.files.Wrote(stats.GetPageAlloc() + int64(f.db.Info().PageSize) + f.zeros) // the pages of the transaction, and its meta page
 	f.zeros = 0
