@@ -229,7 +229,7 @@ func (s *Shipper) ship(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for more := false; ; {
-		now := time.Now()          // of a whole turn: a pause that grown saw must not end before act looks for what comes next
+		now := time.Now()          // of a whole turn: a pause that grown saw must not end before act looks at the log
 		grown := s.feed.grown(now) // before the look at the log and the floor, so that none of their changes is missed
 		if !more || s.opts.Cursor.Floor() != s.floor || !s.feed.goesOn(now, s.batcher.enough()) {
 			timer.Reset(s.act(ctx, now))

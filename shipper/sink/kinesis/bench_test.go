@@ -9,9 +9,11 @@ import (
 	"github.com/standpipe/standpipe/test/fakeaws"
 )
 
+// The small batch is a request of a stream with little traffic, as an agent with many streams sends them.
 func BenchmarkKinesisSend(b *testing.B) {
-	for _, size := range []int{50 << 10, 500 << 10} {
-		b.Run(fmt.Sprintf("batch=5MiB/record=%dKiB", size>>10), func(b *testing.B) {
+	for _, bench := range []struct{ record, batch int }{{512, 1}, {512, 4}, {50 << 10, 104}, {500 << 10, 10}} {
+		size := bench.record
+		b.Run(fmt.Sprintf("record=%dB/records=%d", size, bench.batch), func(b *testing.B) {
 			srv := fakeaws.Start(b)
 			srv.Forget()
 			k, err := kinesis.New(b.Context(), kinesis.Options{Stream: "s", AWS: srv.Options()})
@@ -19,7 +21,7 @@ func BenchmarkKinesisSend(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer k.Close()
-			batch := make([]shipper.Record, 5<<20/(size+8))
+			batch := make([]shipper.Record, bench.batch)
 			for i := range batch {
 				batch[i] = shipper.Record{Key: fmt.Sprint("key-", i), Events: 1, Data: make([]byte, size)}
 			}
