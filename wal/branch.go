@@ -34,6 +34,7 @@ func (o *opening) findCopy() {
 	}
 	l.identity.BeginBranch(held)
 	l.committer.Producers().AcceptLeaps()
+	o.stale = append(o.stale, l.committer.Receipts().Clear()...)
 	l.opts.Logger.Warn("log is a copy or was restored: new events get ids of their own, and each producer may skip the batches that the copy lacks",
 		"found", o.copied, "log", l.identity.Latest())
 }
@@ -41,12 +42,12 @@ func (o *opening) findCopy() {
 // recordIdentity records the decision of findCopy in the segment that takes appends, unless the segment began with it.
 func (o *opening) recordIdentity() error {
 	l := o.log
-	if l.identity.NoteEvents(l.dir, l.streams.events()); !o.found.Whole || o.copied == "" && o.found.MadeAt != nil {
+	if l.identity.NoteEvents(l.dir, l.streams.events()); !o.found.Whole || o.copied == "" && o.found.MadeAt != nil && len(o.stale) == 0 {
 		return nil
 	}
 	newest := l.segments.Newest()
 	err := newest.Update(func(tx *bolt.Tx) error {
-		return errors.Join(l.identity.Put(tx, l.dir), l.writeState(tx), l.putProducers(tx, newest.NotedWith(nil)))
+		return errors.Join(l.identity.Put(tx, l.dir), l.writeState(tx), l.putProducers(tx, newest.NotedWith(nil)), l.deleteReceipts(tx, o.stale))
 	})
 	if disk.NoSpace(err) { // nothing is appended then either; the next Open tries again
 		l.opts.Logger.Warn("identity of the log not recorded", "error", err)

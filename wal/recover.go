@@ -12,6 +12,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/commit"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/producer"
+	"github.com/standpipe/standpipe/wal/internal/receipt"
 	"github.com/standpipe/standpipe/wal/internal/recovery"
 	"github.com/standpipe/standpipe/wal/internal/roll"
 	"github.com/standpipe/standpipe/wal/internal/segment"
@@ -22,6 +23,7 @@ type opening struct {
 	log    *Log
 	found  *recovery.Result
 	copied string // the evidence that the log is a copy; "": there is none
+	stale  receipt.Changes
 }
 
 // recover loads the log from the directory, and makes the newest segment ready for appends. It changes no file before
@@ -93,6 +95,7 @@ func (l *loadedState) Reset(base uint64) {
 	l.log.identity.Clear()
 	clear(l.log.streams.all)
 	l.log.committer.Producers().Clear()
+	l.log.committer.Receipts().Reset()
 	l.log.streams.base = base
 }
 
@@ -101,6 +104,9 @@ func (l *loadedState) Begin(seq uint64) { l.seq = seq }
 
 // Load implements recovery.State.
 func (l *loadedState) Load(kind byte, names []string, v []byte) error {
+	if kind == segment.StateReceipt && len(names) == 2 {
+		return l.log.committer.Receipts().Load(names[0], names[1], v)
+	}
 	s := l.log.streams.get(names[0])
 	switch {
 	case kind == segment.StateStream:
@@ -169,6 +175,7 @@ func (o *opening) skipLost(events uint64) {
 	o.log.opts.Logger.Error("the newest segment is lost, or the end of it may be: its events are unknown, and no offset that it may have had is used again",
 		"skipped", events)
 	o.log.committer.Producers().AcceptAny()
+	o.stale = o.log.committer.Receipts().Clear()
 }
 
 // resume makes the newest segment writable, or begins a new one, and counts lost events.

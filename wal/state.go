@@ -6,6 +6,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/standpipe/standpipe/wal/internal/receipt"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -25,6 +26,12 @@ func (l *Log) beginState(tx *bolt.Tx) error {
 func (l *Log) putProducers(tx *bolt.Tx, noted uint64) error {
 	state := segment.NewStateWriter(tx.Bucket(segment.BucketState), true, nil)
 	return l.committer.Producers().PutAll(&state, noted)
+}
+
+// deleteReceipts deletes dropped receipts from the state bucket of a segment.
+func (l *Log) deleteReceipts(tx *bolt.Tx, dropped receipt.Changes) error {
+	state := segment.NewStateWriter(tx.Bucket(segment.BucketState), true, nil)
+	return l.committer.Receipts().Write(dropped, &state)
 }
 
 // writeState fills the state bucket of a segment with the present state of the log, without the producers.
@@ -57,8 +64,5 @@ func (l *Log) writeState(tx *bolt.Tx) error {
 			return fmt.Errorf("put cursor: %w", err)
 		}
 	}
-	if err := l.identity.PutBranches(&state); err != nil {
-		return err
-	}
-	return nil
+	return errors.Join(l.identity.PutBranches(&state), l.committer.Receipts().PutAll(&state))
 }

@@ -72,6 +72,7 @@ func (t *streamTable) countState() {
 		s.mu.Unlock()
 		t.dropUnused(s)
 	}
+	t.log.committer.Receipts().Count()
 	t.log.committer.Producers().Count()
 	t.log.committer.Producers().Trim(t.log.capacity.MostRuns())
 }

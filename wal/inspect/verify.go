@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
+	"github.com/standpipe/standpipe/wal/internal/receipt"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -215,6 +216,8 @@ func stateFault(e boltpage.Element, summed bool) error {
 		return new(segment.CursorState).Decode(value)
 	case kind == segment.StateProducer && len(names) == 2:
 		return new(segment.ProducerState).Decode(value)
+	case kind == segment.StateReceipt && len(names) == 2:
+		return receipt.Check(names[0], names[1], value)
 	}
 	return nil
 }

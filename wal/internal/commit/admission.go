@@ -64,7 +64,7 @@ func (c *Committer) admitRepeats(g *group, now time.Time) {
 // needsNoBytes reports whether t can be completed in a full log, behind the appends in before.
 func (t *Ticket) needsNoBytes(stored *producer.Set, before []*Ticket) bool {
 	if !t.held.Numbered {
-		return false
+		return t.discard
 	}
 	_, known, err := stored.Recognize(&t.numbered)
 	if known || err != nil || t.held.Rejection == nil {
@@ -91,6 +91,9 @@ func (c *Committer) admit(g *group, t *Ticket, now time.Time) bool {
 	case t.chain != nil && t.chain.broken:
 		c.reject(t, ErrChainBroken)
 		return true
+	}
+	if t.discard {
+		return c.admitDiscard(g, t)
 	}
 	var need, names int64
 	at, known, err := c.producers.Recognize(&t.numbered)
@@ -135,6 +138,9 @@ func (c *Committer) checkNames(g *group, t *Ticket) (pages int64, err error) {
 			rejected.Producer = t.numbered.Producer.ID
 		}
 		pages += producer.NewBytes(t.numbered.Producer)
+	}
+	if t.receipt.Owner != "" {
+		pages += c.receipts.NewBytes(&t.receipt)
 	}
 	if pages == 0 {
 		return 0, nil
@@ -189,6 +195,9 @@ func (c *Committer) assign(g *group, t *Ticket, now time.Time) {
 	if t.numbered.Producer.ID != "" {
 		c.producers.Store(&g.producers, &t.numbered, first, now, c.o.Capacity.MostRuns())
 	}
+	if t.receipt.Owner != "" {
+		c.receipts.Put(&g.receipts, t.receipt, c.o.Capacity.MostReceipts())
+	}
 	g.add(t, Appended{First: first, Count: t.frames.Events()})
 }
 
@@ -228,7 +237,9 @@ func (o *Options) used() int64 { return o.Capacity.Used(o.Segments.Use()) }
 
 // respond releases the buffer and the budgets that t holds, and returns the result to t's caller.
 func (c *Committer) respond(t *Ticket, a Appended, err error) {
-	t.frames.Release()
+	if !t.discard {
+		t.frames.Release()
+	}
 	c.waitBudget.Release(t.weight)
 	t.release(a, err == nil && !a.Duplicate)
 	t.result, t.err = a, err

@@ -3,6 +3,7 @@ package commit
 import (
 	"time"
 
+	"github.com/standpipe/standpipe/wal/internal/receipt"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -32,6 +33,9 @@ type Batch struct {
 	// Rejection, when set, is the error with which the batch is rejected, unless it repeats a stored batch: its producer
 	// gets the position of that, since nothing is stored.
 	Rejection error
+
+	// Receipt, when its owner is set, is kept from the commit of the batch on, until DiscardReceipts.
+	Receipt receipt.Receipt
 
 	// Chain, when set, ties this append to the earlier ones of the same chain: once one of them was not stored, no
 	// later one is stored.

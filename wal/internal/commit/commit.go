@@ -196,6 +196,7 @@ func (c *Committer) show(g *group, active *liveset.Segment, index *segment.Block
 // otherwise ErrFailed, after which the log stores nothing more.
 func (c *Committer) abort(g *group, err error) error {
 	c.producers.Undo(g.producers)
+	c.receipts.Undo(g.receipts)
 	c.deletions.add(g.deletions)
 	for i := range g.cursors {
 		g.cursors[i].Failed()

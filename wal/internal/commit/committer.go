@@ -11,6 +11,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/layout"
 	"github.com/standpipe/standpipe/wal/internal/producer"
 	"github.com/standpipe/standpipe/wal/internal/queue"
+	"github.com/standpipe/standpipe/wal/internal/receipt"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -54,6 +55,7 @@ type Committer struct {
 	until      uint64    // the checkpoint under way is complete once this many cursors are popped from Cursors
 	checkpoint deadline  // zero: no cursor moved
 	producers  *producer.Set
+	receipts   *receipt.Set
 	parts      map[string]*streamPart // of the group under way, by stream
 	free       int64                  // bytes for appends when the group began
 	needed     uint64                 // moves+1 when a destination last needed the newest segment
@@ -73,12 +75,16 @@ func New(o Options) *Committer {
 		touched:    make(chan struct{}, 1),
 		done:       make(chan struct{}),
 		producers:  producer.NewSet(&o.Capacity.StateBytes, o.ProducerIdle, o.Logger),
+		receipts:   receipt.NewSet(o.Capacity.AddCursor),
 		parts:      make(map[string]*streamPart),
 	}
 }
 
 // Producers returns the producers that have sent numbered batches. The leader owns them after Run has begun.
 func (c *Committer) Producers() *producer.Set { return c.producers }
+
+// Receipts returns the receipts of the log. The leader owns them after Run has begun.
+func (c *Committer) Receipts() *receipt.Set { return c.receipts }
 
 // Done returns a channel that is closed when Run has returned.
 func (c *Committer) Done() <-chan struct{} { return c.done }

@@ -9,6 +9,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/layout"
 	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/producer"
+	"github.com/standpipe/standpipe/wal/internal/receipt"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -28,6 +29,7 @@ type group struct {
 	successor *liveset.Segment // of the segment that the group seals; nil: it seals none
 
 	producers producer.Changes // the producers that the group changes
+	receipts  receipt.Changes  // the receipts that the group changes
 	carry     int64            // about how many bytes of the producers' entries to carry over; 0: none
 	continued bool             // the segment lacks some of them after the commit
 
@@ -39,7 +41,7 @@ type group struct {
 
 // stores reports whether the group changes anything on the disk.
 func (g *group) stores() bool {
-	return len(g.parts)+len(g.cursors)+len(g.deletions.producers)+len(g.producers) > 0 || g.begins || g.carry > 0
+	return len(g.parts)+len(g.cursors)+len(g.deletions.producers)+len(g.producers)+len(g.receipts) > 0 || g.begins || g.carry > 0
 }
 
 // carryStep is about the most bytes of the producers' entries that a commit carries over into a new segment, unless its
@@ -128,6 +130,9 @@ func (g *group) write(c *Committer, tx *bolt.Tx, seg *liveset.Segment) error {
 	}
 	state := seg.State(tx)
 	if err := g.writeProducers(c.producers, seg, &state); err != nil {
+		return err
+	}
+	if err := c.receipts.Write(g.receipts, &state); err != nil {
 		return err
 	}
 	for _, step := range g.cursors {

@@ -12,6 +12,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/layout"
 	"github.com/standpipe/standpipe/wal/internal/producer"
 	"github.com/standpipe/standpipe/wal/internal/queue"
+	"github.com/standpipe/standpipe/wal/internal/receipt"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -19,6 +20,9 @@ import (
 type Ticket struct {
 	numbered producer.Batch // its Producer is zero for a batch without a sequence
 	chain    *Chain
+	receipt  receipt.Receipt // of the batch
+	discards []uint64        // see Committer.DiscardReceiptsReceipts
+	discard  bool            // the ticket has no batch; receipt.Owner is the owner of discards
 
 	frames    layout.Frames // empty once stored or rejected
 	weight    int64         // bytes that it holds of Committer.waitBudget
@@ -171,6 +175,8 @@ func (b *Batch) check() (size, overhead int64, err error) {
 		return 0, 0, fmt.Errorf("wal: a stream's name has %d bytes, at most %d", len(b.Stream), segment.MaxStreamName)
 	case len(b.ProducerID) > maxProducerID:
 		return 0, 0, fmt.Errorf("wal: a producer's id has %d bytes, at most %d", len(b.ProducerID), maxProducerID)
+	case len(b.Receipt.Owner) > maxProducerID:
+		return 0, 0, fmt.Errorf("wal: the owner of a receipt has %d bytes, at most %d", len(b.Receipt.Owner), maxProducerID)
 	case b.ProducerSequence > math.MaxUint64-uint64(len(b.Events)):
 		return 0, 0, &producer.SequenceError{Producer: b.ProducerID, Got: b.ProducerSequence}
 	case b.ProducerNext > 0 && b.ProducerNext < b.ProducerSequence+uint64(len(b.Events)):
@@ -188,7 +194,7 @@ func (b *Batch) check() (size, overhead int64, err error) {
 }
 
 func newTicket(c *Committer, b *Batch) *Ticket {
-	t := &Ticket{committer: c, chain: b.Chain, done: make(chan struct{})}
+	t := &Ticket{committer: c, chain: b.Chain, receipt: b.Receipt, done: make(chan struct{})}
 	t.held.Stream = b.Stream
 	if b.ProducerID != "" && b.ProducerSequence > 0 {
 		t.numbered = producer.Batch{

@@ -152,5 +152,6 @@ const (
 	StateCursor    = 'd' // CursorState
 	StateProducer  = 'p' // ProducerState
 	StateBranches  = 'b' // AppendBranches
+	StateReceipt   = 'r' // see package receipt
 	StateContinued = 'c' // a mark, see StateWriter.PutContinued
 )
