@@ -23,18 +23,20 @@ type mqttAgent struct {
 	mqtt string
 }
 
-func newMQTTAgent(t *testing.T) *mqttAgent {
+// newMQTTAgent starts an agent. settings are more of the listener's, extra goes above the streams.
+func newMQTTAgent(t *testing.T, settings, extra string) *mqttAgent {
 	t.Helper()
-	a := &mqttAgent{agent: newAgent(t, "", ""), mqtt: freeAddress(t)}
+	a := &mqttAgent{agent: newAgent(t, extra, ""), mqtt: freeAddress(t)}
 	a.head += fmt.Sprintf(`
 listener "mqtt" {
   address = %q
+  %s
   topic "site/+/sensor/+/#" {
     stream = "readings"
     key    = "${topic[3]}"
   }
 }
-`, a.mqtt)
+`, a.mqtt, settings)
 	a.configure("\nstream \"readings\" {\n  format = \"text\"\n  destination \"file\" \"local\" {\n    path = \"${dir}/out/${stream}\"\n    envelope = true\n  }\n}\n")
 	a.start()
 	return a
@@ -114,7 +116,7 @@ func TestMQTT_ClientsOfOthers(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	const n = 200
-	a := newMQTTAgent(t)
+	a := newMQTTAgent(t, "", "")
 	all := a.publishers(n, 0, 1, 2)
 	for _, p := range all {
 		if code := p.exit(2 * time.Minute); code != 0 {
@@ -147,7 +149,7 @@ func TestMQTT_MosquittoPub(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	mosquitto := testkit.Tool(t, "mosquitto_pub")
-	a := newMQTTAgent(t)
+	a := newMQTTAgent(t, "", "")
 	n := 0
 	for _, version := range []string{"mqttv311", "mqttv5"} {
 		for qos := range 3 {

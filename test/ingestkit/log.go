@@ -31,12 +31,17 @@ type Log struct {
 	Stuck  bool          // WaitSettled waits for ctx
 	IsFull bool          // the result of Full
 
+	receipts []wal.Receipt // the oldest first; guarded by mu
+	discards sync.Mutex    // held while no receipts are discarded
+
 	queue chan *ticket
 }
 
 type ticket struct {
 	batch  wal.Batch
 	number int
+	owner  string // of the receipts that are discarded; empty: the ticket is a batch
+	ids    []uint64
 	done   chan struct{}
 	result wal.Appended
 	err    error
@@ -93,9 +98,17 @@ func decoded(e *wal.Event) wal.Event {
 }
 
 func (l *Log) conclude(t *ticket) {
+	if t.owner != "" {
+		l.discards.Lock()
+		defer l.discards.Unlock()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	defer close(t.done)
+	if t.owner != "" {
+		l.removeReceipts(t.owner, t.ids)
+		return
+	}
 	if t.batch.Chain != nil && l.broken[t.batch.Chain] {
 		t.err = wal.ErrChainBroken
 		return
@@ -109,6 +122,44 @@ func (l *Log) conclude(t *ticket) {
 	t.result = wal.Appended{First: l.next, Count: len(t.batch.Events)}
 	l.next += uint64(len(t.batch.Events))
 	l.Batches = append(l.Batches, t.batch)
+	if r := t.batch.Receipt; r.Owner != "" {
+		l.removeReceipts(r.Owner, []uint64{r.ID})
+		l.receipts = append(l.receipts, r)
+	}
+}
+
+func (l *Log) removeReceipts(owner string, ids []uint64) {
+	l.receipts = slices.DeleteFunc(l.receipts, func(r wal.Receipt) bool {
+		return r.Owner == owner && (len(ids) == 0 || slices.Contains(ids, r.ID))
+	})
+}
+
+// HoldDiscards begins or ends a time in which no receipts are discarded, and nothing behind them is concluded.
+func (l *Log) HoldDiscards(hold bool) {
+	if hold {
+		l.discards.Lock()
+	} else {
+		l.discards.Unlock()
+	}
+}
+
+// Receipts returns the receipts of an owner.
+func (l *Log) Receipts(owner string) (all []wal.Receipt) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range l.receipts {
+		if r.Owner == owner {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// DiscardReceipts discards receipts. The ticket is concluded later.
+func (l *Log) DiscardReceipts(owner string, ids ...uint64) (ingest.Ticket, error) {
+	t := &ticket{owner: owner, ids: ids, done: make(chan struct{})}
+	l.queue <- t
+	return t, nil
 }
 
 // WaitSettled waits as Stuck requests and reports as Lost requests.
@@ -210,6 +261,12 @@ func (d *Discard) Submit(_ context.Context, b *wal.Batch) (ingest.Ticket, error)
 
 // WaitSettled reports success.
 func (d *Discard) WaitSettled(context.Context, string, wal.Appended) (bool, error) { return true, nil }
+
+// Receipts returns none.
+func (d *Discard) Receipts(string) []wal.Receipt { return nil }
+
+// DiscardReceipts keeps nothing.
+func (d *Discard) DiscardReceipts(string, ...uint64) (ingest.Ticket, error) { return discarded(0), nil }
 
 // Full returns false.
 func (d *Discard) Full() bool { return false }

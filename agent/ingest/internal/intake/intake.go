@@ -136,6 +136,9 @@ func (in *Intake) Submit(ctx context.Context, r *Request) Submission {
 		return t
 	}
 	t.Stream, t.Ack = r.Batch.Stream, resolveAck(r.Ack, rules.Ack)
+	if t.Ack == standpipev1.Ack_ACK_DELIVERED {
+		r.Batch.Receipt = wal.Receipt{} // a stored event is not a delivered one
+	}
 	if r.Path != "" && in.Relays != nil {
 		if err := in.Relays.Arrived(t.Stream, r.Path); err != nil {
 			t.Rejected = &Rejection{Code: codes.FailedPrecondition, Reason: ReasonLoop, Event: NoEvent, Text: err.Error()}

@@ -16,6 +16,11 @@ type Log interface {
 	// WaitSettled waits until every destination of the stream has settled the events of a, and
 	// reports whether all of them were delivered.
 	WaitSettled(ctx context.Context, stream string, a wal.Appended) (delivered bool, err error)
+	// Receipts returns the receipts of an owner.
+	Receipts(owner string) []wal.Receipt
+	// DiscardReceipts discards receipts of an owner: those with the IDs, or all if there are none. It returns without waiting for the
+	// disk, and follows the batches that the goroutine has submitted before.
+	DiscardReceipts(owner string, ids ...uint64) (Ticket, error)
 	// Full reports whether appends are rejected or wait because the WAL is full.
 	Full() bool
 }
@@ -39,6 +44,14 @@ type walLog struct{ *wal.Log }
 
 func (l walLog) Submit(ctx context.Context, b *wal.Batch) (Ticket, error) {
 	t, err := l.Log.Submit(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func (l walLog) DiscardReceipts(owner string, ids ...uint64) (Ticket, error) {
+	t, err := l.Log.DiscardReceipts(owner, ids...)
 	if err != nil {
 		return nil, err
 	}

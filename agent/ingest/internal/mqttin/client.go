@@ -81,13 +81,19 @@ func (c *client) serve() {
 		c.rejectConnect(err)
 		return
 	}
-	present, ok := c.listener.clients.enter(c, connect)
+	before, ok := c.listener.clients.enter(c, connect)
 	if !ok {
 		c.rejectConnect(packets.ErrServerUnavailable)
 		return
 	}
 	defer close(c.done)
 	defer c.listener.clients.leave(c)
+	defer c.endSession()
+	present, err := c.resume(before, connect.Connect.Clean)
+	if err != nil {
+		c.rejectConnect(err)
+		return
+	}
 	if err = c.acceptConnect(connect, present); err == nil {
 		err = c.receive()
 	}

@@ -11,10 +11,17 @@
 // since that cannot be negative, and later publishes of the connection are not stored: the client sends all of them again,
 // in order. A rejected publish of QoS 0 is counted, and nothing else.
 //
-// QoS 2 is stored once while the agent runs: a session holds the packet identifiers that its client has not released, for
-// its expiry of at most 7 days. The sessions are in memory. After a crash of the agent, a publish that was stored and whose PUBREC
-// did not arrive is stored again, as with QoS 1. So is a publish whose connection ends while its delivery is awaited: PUBREC for
-// an event that is not delivered would break the ack level.
+// QoS 2 is stored once, also through a crash of the agent, for a client whose session outlives the connection (no clean session in
+// version 3.1.1, an expiry in version 5). The invariant: from PUBLISH to PUBCOMP, the log has the receipt of a publish if and only if
+// it has its event. The event and its receipt, which has the client, the packet identifier and a sum of topic and payload,
+// are in one commit. PUBCOMP comes after the commit that discards the receipt, since the client then uses the identifier for
+// another publish. A publish with DUP, a held identifier and the same sum is a repeat: it gets PUBREC and is not stored. Every other
+// one is stored, so a client that has lost its session loses no event. A session of an earlier run of the agent is restored from its
+// receipts; a session that ends discards them before the next one begins. Without a receipt, a repeat is stored again: after
+// its eviction (package receipt), in a copy of the log, and with the ack level delivered, where PUBREC for a stored event would
+// break that level.
+//
+// Sessions are kept for their expiry, of at most 7 days. A session without a receipt ends with the agent.
 //
 // Each subscription is rejected in its SUBACK. A second connection of a client takes the place of the first one, after
 // the first one has ended. Two identities may use the same client identifier.

@@ -57,18 +57,18 @@ func TestClient_SessionAtDisconnectIsBounded(t *testing.T) {
 func TestSession_HoldsABoundedNumber(t *testing.T) {
 	var s session
 	for id := range uint16(maxHeld) {
-		if repeated, err := s.hold(id + 1); repeated || err != nil {
+		if repeated, err := s.hold(id+1, 7, false); repeated || err != nil {
 			t.Fatalf("packet %d: got %t, %v", id+1, repeated, err)
 		}
 	}
-	if _, err := s.hold(maxHeld + 1); !errors.Is(err, packets.ErrReceiveMaximum) {
+	if _, err := s.hold(maxHeld+1, 7, false); !errors.Is(err, packets.ErrReceiveMaximum) {
 		t.Errorf("got %v for one more", err)
 	}
-	if repeated, err := s.hold(1); !repeated || err != nil {
+	if repeated, err := s.hold(1, 7, true); !repeated || err != nil {
 		t.Errorf("got %t, %v for a repeated one", repeated, err)
 	}
 	s.release(1)
-	if _, err := s.hold(maxHeld + 1); err != nil {
+	if _, err := s.hold(maxHeld+1, 7, false); err != nil {
 		t.Errorf("got %v after a release", err)
 	}
 }

@@ -39,6 +39,7 @@ type peer struct {
 	version byte
 	conn    net.Conn
 	from    *bufio.Reader
+	log     *ingestkit.Log // of the listener, for some tests
 }
 
 // dial connects to a listener, without CONNECT.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 	"google.golang.org/grpc/codes"
 
@@ -27,6 +28,7 @@ type message struct {
 	qos        byte
 	retain     bool
 	will       bool
+	receipt    wal.Receipt // of QoS 2, unless the session ends with the connection
 	properties packets.Properties
 }
 
@@ -39,8 +41,12 @@ func (c *client) receivePublish(h packets.FixedHeader, body []byte) error {
 	}
 	u := &unacked{qos: m.qos, packetID: packetID}
 	if m.qos == 2 {
-		if u.repeated, err = c.session.hold(packetID); err != nil {
+		u.sum = sumOf(&m)
+		if u.repeated, err = c.session.hold(packetID, u.sum, h.Dup); err != nil {
 			return err
+		}
+		if c.session.lasts {
+			m.receipt = wal.Receipt{Owner: c.key.owner(), ID: uint64(packetID), Sum: u.sum}
 		}
 		if u.repeated {
 			c.enqueue(u)
@@ -123,6 +129,16 @@ func decodeProperties(p *packets.Properties, b []byte) (rest []byte, err error) 
 	return b[end:], nil
 }
 
+// sumOf returns the sum of a message that the client sends again unchanged. The properties are left out.
+func sumOf(m *message) uint64 {
+	var d xxhash.Digest
+	d.Reset()
+	d.WriteString(m.topic)
+	d.Write([]byte{0}) // ends the topic, which has none
+	d.Write(m.payload)
+	return d.Sum64()
+}
+
 // publisher is the memory that a client reuses for its publishes.
 type publisher struct{ attributes map[string]string }
 
@@ -144,7 +160,7 @@ func (c *client) submit(m *message) intake.Submission {
 	}
 	r := intake.NewRequest()
 	defer r.Free()
-	r.Batch.Stream = target.Stream
+	r.Batch.Stream, r.Batch.Receipt = target.Stream, m.receipt
 	event := wal.Event{Key: key, Data: m.payload, Attributes: c.attributesOf(m)}
 	c.listener.in.Clock().On(&event)
 	r.Batch.Events = append(r.Batch.Events, event)

@@ -20,7 +20,10 @@ type unacked struct {
 	intake.Submission
 	qos      byte
 	packetID uint16
-	repeated bool // the publish is stored, or is a submission before this one
+	sum      uint64 // of QoS 2
+	repeated bool   // the publish is stored, or is a submission before this one
+
+	discarded intake.Ticket // of the receipt of a PUBREL, which this is instead of a publish
 }
 
 // enqueue adds a publish to those that await their acknowledgement.
@@ -43,8 +46,9 @@ func (c *client) respond() {
 		if !ready(u) {
 			c.flush()
 		}
-		refused, known := c.conclude(u)
-		if known {
+		if u.discarded != nil {
+			c.complete(u)
+		} else if refused, known := c.conclude(u); known {
 			c.acknowledge(u, refused)
 		}
 		if len(c.waiting) == 0 || len(c.out) >= flushAt {
@@ -57,12 +61,19 @@ func (c *client) respond() {
 
 // ready reports whether conclude would not block.
 func ready(u *unacked) bool {
+	if u.discarded != nil {
+		return isDone(u.discarded)
+	}
 	if u.repeated || u.Rejected != nil || u.Ack == standpipev1.Ack_ACK_ACCEPTED {
 		return true
 	}
+	return isDone(u.Ticket) && u.Ack == standpipev1.Ack_ACK_DURABLE
+}
+
+func isDone(t intake.Ticket) bool {
 	select {
-	case <-u.Ticket.Done():
-		return u.Ack == standpipev1.Ack_ACK_DURABLE
+	case <-t.Done():
+		return true
 	default:
 		return false
 	}
@@ -71,10 +82,13 @@ func ready(u *unacked) bool {
 // conclude awaits the outcome of a publish. It never withdraws it: later publishes of the client may be stored. known is false
 // if the listener is cut off before.
 func (c *client) conclude(u *unacked) (refused *intake.Rejection, known bool) {
-	if u.repeated {
-		return nil, true
-	}
 	in := c.listener.in
+	if u.repeated {
+		if !c.session.holds(u.packetID, u.sum) { // the submission before this one was rejected
+			refused = intake.Unavailable("the publish that this one repeats was rejected")
+		}
+		return refused, true
+	}
 	var stored wal.Appended
 	var err error
 	if u.Rejected == nil && u.Ack != standpipev1.Ack_ACK_ACCEPTED {
@@ -91,8 +105,8 @@ func (c *client) conclude(u *unacked) (refused *intake.Rejection, known bool) {
 
 // acknowledge adds the acknowledgement of a publish to the output. A rejection that no acknowledgement can express ends the client.
 func (c *client) acknowledge(u *unacked, refused *intake.Rejection) {
-	if refused != nil && u.qos == 2 {
-		c.session.release(u.packetID) // also without a connection: the client sends the publish again
+	if u.qos == 2 { // also without a connection: the client sends the publish again
+		c.session.conclude(u.packetID, refused == nil)
 	}
 	if c.broken || u.qos == 0 {
 		return
@@ -112,6 +126,28 @@ func (c *client) acknowledge(u *unacked, refused *intake.Rejection) {
 		pk.ReasonCode, pk.Properties.ReasonString = code.Code, code.Reason
 	}
 	c.out, _ = c.encode(c.out, &pk)
+}
+
+// complete adds PUBCOMP to the output once the receipt of the publish is discarded: from then on the client uses the packet
+// identifier for another publish.
+func (c *client) complete(u *unacked) {
+	select {
+	case <-u.discarded.Done():
+	case <-c.listener.ctx.Done():
+		return
+	}
+	if _, err := u.discarded.Result(); err != nil {
+		if !c.broken {
+			c.flush()
+			c.broken = true
+			c.end(packets.Code{Code: packets.ErrServerBusy.Code, Reason: err.Error()})
+		}
+		return
+	}
+	c.session.release(u.packetID)
+	if !c.broken {
+		c.out, _ = c.encode(c.out, &packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pubcomp}, PacketID: u.packetID})
+	}
 }
 
 // flush writes the gathered acknowledgements.
