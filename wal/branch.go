@@ -47,7 +47,7 @@ func (o *opening) recordIdentity() error {
 	}
 	newest := l.segments.Newest()
 	err := newest.Update(func(tx *bolt.Tx) error {
-		return errors.Join(l.identity.Put(tx, l.dir), l.writeState(tx), l.putProducers(tx, newest.NotedWith(nil)), l.deleteReceipts(tx, o.stale))
+		return errors.Join(l.identity.Put(tx, l.dir), l.writeState(tx), o.putProducers(tx, newest.NotedWith(nil)), o.deleteReceipts(tx))
 	})
 	if disk.NoSpace(err) { // nothing is appended then either; the next Open tries again
 		l.opts.Logger.Warn("identity of the log not recorded", "error", err)

@@ -48,7 +48,7 @@ func (r *receipted) noted(b *wal.Batch) {
 }
 
 func (r *receipted) discard(owner string, ids ...uint64) error {
-	ticket, err := r.DiscardReceipts(owner, ids...)
+	ticket, err := r.Receipts().Discard(owner, ids...)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (r *receipted) check(owners int) {
 	for o := range owners {
 		owner := fmt.Sprint("owner", o)
 		got := make(map[uint64]uint64)
-		for _, of := range r.Receipts(owner) {
+		for _, of := range r.Receipts().Of(owner) {
 			got[of.ID] = of.Sum
 		}
 		if !maps.Equal(got, r.want[owner]) {
@@ -152,7 +152,7 @@ func TestReceipts_AreDiscardedInAFullLog(t *testing.T) {
 	fill(t, r.Log, "s", 10, 1)
 	for id := range uint64(n) {
 		if id%10 > 0 {
-			if _, err := r.DiscardReceipts("owner0", id); err != nil {
+			if _, err := r.Receipts().Discard("owner0", id); err != nil {
 				t.Fatal(err)
 			}
 		} else if err := r.discard("owner0", id); err != nil {
@@ -207,13 +207,13 @@ func TestReceipts_AreBounded(t *testing.T) {
 	r := newReceipted(t, wal.Options{Dir: t.TempDir(), MaxSize: 1 << 20})
 	const n = 1000
 	r.appendAll("owner0", n)
-	kept := r.Receipts("owner0")
+	kept := r.Receipts().Of("owner0")
 	if len(kept) < 50 || len(kept) == n || kept[len(kept)-1].ID != n-1 || kept[0].ID != n-uint64(len(kept)) {
 		t.Errorf("got %d, from %d to %d", len(kept), kept[0].ID, kept[len(kept)-1].ID)
 	}
 	r.Close()
 	r.Log = open(t, r.o)
-	if again := r.Receipts("owner0"); !slices.Equal(again, kept) {
+	if again := r.Receipts().Of("owner0"); !slices.Equal(again, kept) {
 		t.Errorf("got %d after a restart, want the same %d", len(again), len(kept))
 	}
 }

@@ -182,7 +182,7 @@ func (o *opening) skipLost(events uint64) {
 func (o *opening) resume() error {
 	l := o.log
 	newest := roll.Found{Whole: o.found.Whole, Continued: o.found.Continued, Ready: o.found.Ready, Last: o.found.Last, Lost: o.found.Lost > 0}
-	begin := func(tx *bolt.Tx) error { return errors.Join(l.beginState(tx), l.putProducers(tx, 0)) }
+	begin := func(tx *bolt.Tx) error { return errors.Join(l.beginState(tx), o.putProducers(tx, 0)) }
 	if err := l.roller.Resume(newest, begin); err != nil {
 		return err
 	}

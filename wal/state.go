@@ -6,7 +6,6 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
-	"github.com/standpipe/standpipe/wal/internal/receipt"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -23,15 +22,15 @@ func (l *Log) beginState(tx *bolt.Tx) error {
 
 // putProducers puts all producers into the state bucket of a segment. noted is the number of the segment's last block with
 // notes of producers.
-func (l *Log) putProducers(tx *bolt.Tx, noted uint64) error {
+func (o *opening) putProducers(tx *bolt.Tx, noted uint64) error {
 	state := segment.NewStateWriter(tx.Bucket(segment.BucketState), true, nil)
-	return l.committer.Producers().PutAll(&state, noted)
+	return o.log.committer.Producers().PutAll(&state, noted)
 }
 
-// deleteReceipts deletes dropped receipts from the state bucket of a segment.
-func (l *Log) deleteReceipts(tx *bolt.Tx, dropped receipt.Changes) error {
+// deleteReceipts deletes the stale receipts from the state bucket of a segment.
+func (o *opening) deleteReceipts(tx *bolt.Tx) error {
 	state := segment.NewStateWriter(tx.Bucket(segment.BucketState), true, nil)
-	return l.committer.Receipts().Write(dropped, &state)
+	return o.log.committer.Receipts().Write(o.stale, &state)
 }
 
 // writeState fills the state bucket of a segment with the present state of the log, without the producers.

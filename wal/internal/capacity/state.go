@@ -31,9 +31,6 @@ func (c *Capacity) MostCursors() int64 { return c.MostState() * 3 / 2 }
 // MostRuns returns the most bytes of the state that producers' runs may take.
 func (c *Capacity) MostRuns() int64 { return c.MostState() / 2 }
 
-// MostReceipts returns the most bytes of the state that receipts may take.
-func (c *Capacity) MostReceipts() int64 { return c.MostState() / 8 }
-
 // AddCursor counts a cursor's part of the state that has grown by that number of bytes.
 func (c *Capacity) AddCursor(bytes int64) {
 	c.StateBytes.Add(bytes)

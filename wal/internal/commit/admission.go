@@ -93,7 +93,7 @@ func (c *Committer) admit(g *group, t *Ticket, now time.Time) bool {
 		return true
 	}
 	if t.discard {
-		return c.admitDiscard(g, t)
+		return g.discard(c, t)
 	}
 	var need, names int64
 	at, known, err := c.producers.Recognize(&t.numbered)
@@ -196,7 +196,7 @@ func (c *Committer) assign(g *group, t *Ticket, now time.Time) {
 		c.producers.Store(&g.producers, &t.numbered, first, now, c.o.Capacity.MostRuns())
 	}
 	if t.receipt.Owner != "" {
-		c.receipts.Put(&g.receipts, t.receipt, c.o.Capacity.MostReceipts())
+		c.receipts.Put(&g.receipts, t.receipt, c.o.Capacity.MostState()/receiptsPart)
 	}
 	g.add(t, Appended{First: first, Count: t.frames.Events()})
 }

@@ -34,7 +34,7 @@ type Batch struct {
 	// gets the position of that, since nothing is stored.
 	Rejection error
 
-	// Receipt, when its owner is set, is kept from the commit of the batch on, until DiscardReceipts.
+	// Receipt, when its owner is set, is kept from the commit of the batch on, until Receipts.Discard.
 	Receipt receipt.Receipt
 
 	// Chain, when set, ties this append to the earlier ones of the same chain: once one of them was not stored, no

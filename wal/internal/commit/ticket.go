@@ -21,7 +21,7 @@ type Ticket struct {
 	numbered producer.Batch // its Producer is zero for a batch without a sequence
 	chain    *Chain
 	receipt  receipt.Receipt // of the batch
-	discards []uint64        // see Committer.DiscardReceiptsReceipts
+	discards []uint64        // see Receipts.Discard
 	discard  bool            // the ticket has no batch; receipt.Owner is the owner of discards
 
 	frames    layout.Frames // empty once stored or rejected

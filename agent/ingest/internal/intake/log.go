@@ -50,8 +50,10 @@ func (l walLog) Submit(ctx context.Context, b *wal.Batch) (Ticket, error) {
 	return t, nil
 }
 
+func (l walLog) Receipts(owner string) []wal.Receipt { return l.Log.Receipts().Of(owner) }
+
 func (l walLog) DiscardReceipts(owner string, ids ...uint64) (Ticket, error) {
-	t, err := l.Log.DiscardReceipts(owner, ids...)
+	t, err := l.Log.Receipts().Discard(owner, ids...)
 	if err != nil {
 		return nil, err
 	}
