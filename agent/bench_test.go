@@ -125,6 +125,23 @@ func BenchmarkIngest(b *testing.B) {
 	}
 }
 
+// BenchmarkIngestCells is the same over a socket, for 33 cells: sizes, callers and events of a request, unary and streaming. The
+// goals of x-L are for their median and their least.
+func BenchmarkIngestCells(b *testing.B) {
+	for _, size := range []int{512, kib, 4 * kib} {
+		for _, events := range []int{1, 10, 100} {
+			cells := []load{{callers: 1}, {callers: 16}, {callers: 64}}
+			if events != 10 {
+				cells = append(cells, load{window: 64})
+			}
+			for _, l := range cells {
+				l.size, l.events = size, events
+				b.Run(l.String(), func(b *testing.B) { benchmarkIngest(b, "unix", l) })
+			}
+		}
+	}
+}
+
 func benchmarkIngest(b *testing.B, network string, l load) {
 	full, bare := startServer(b, "agent", network, l.env()), startServer(b, "bare", network, l.env())
 	toAgent, toBare := newProducers(b, full, l), newProducers(b, bare, l)
