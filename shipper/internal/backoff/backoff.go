@@ -101,8 +101,7 @@ func (r *Retry) Again(f *Failures, err *Error, now time.Time) *Failures {
 }
 
 // Outage is Again for a failure of requests as a whole. Unless the service requires more or an operator must act, it bounds the
-// delay to a part of the time for which they have failed, so that the end of an outage is noticed within a fixed part of its
-// length.
+// delay to a part of the time for which they have failed. So the end of an outage is noticed within a fixed part of its length.
 func (r *Retry) Outage(f *Failures, err *Error, now time.Time) *Failures {
 	f = r.Again(f, err, now)
 	if err.Class == Operator {
