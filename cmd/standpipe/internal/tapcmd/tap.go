@@ -48,7 +48,7 @@ auth the caller is an identity with the stream in its setting read.`,
 	f := c.Flags()
 	f.StringVar(&r.from, "from", "now", "begin at `now|oldest|OFFSET|TIME`; a TIME is as in RFC 3339, or a duration back from now, like 10m")
 	f.StringArrayVar(&r.options.Keys, "key", nil, "print only events of this partition `key`; may be given several times")
-	f.Uint64Var(&r.options.Limit, "limit", 0, "end after so many events of a stream (default: no limit)")
+	f.Uint64Var(&r.options.Limit, "limit", 0, "end after so many events, of all streams together (default: no limit)")
 	f.BoolVar(&r.follow, "follow", true, "wait for new events at the end of the stream")
 	r.dial.Flags(c, "gRPC", cli.DefaultIngestAddress)
 	return c
@@ -60,9 +60,13 @@ type run struct {
 	follow  bool
 	options client.ReadOptions
 
-	mu   sync.Mutex // held while a line is written
-	gaps int        // guarded by mu
+	mu      sync.Mutex // held while a line is written
+	gaps    int        // guarded by mu
+	written uint64     // events; guarded by mu
 }
+
+// errLimit is returned by write after the last event that is wanted.
+var errLimit = errors.New("the limit is reached")
 
 func (r *run) tap(c *cobra.Command, stream string) error {
 	if err := r.begin(time.Now()); err != nil {
@@ -79,10 +83,16 @@ func (r *run) tap(c *cobra.Command, stream string) error {
 	defer agent.Close()
 	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if _, err := agent.Streams(ctx, stream); err != nil { // later outages of the agent are waited for
+		return err
+	}
 	if strings.Contains(stream, "*") {
 		err = r.printAll(ctx, c, agent, stream)
 	} else {
 		err = r.print(ctx, c, agent, stream, r.options)
+	}
+	if errors.Is(err, errLimit) {
+		err = nil
 	}
 	if err == nil && r.gaps > 0 {
 		err = fmt.Errorf("%d gaps: the events between are not printed", r.gaps)
@@ -141,7 +151,8 @@ func (r *run) printAll(ctx context.Context, c *cobra.Command, agent *client.Clie
 	defer cancel(nil)
 	var group sync.WaitGroup
 	open := make(map[string]bool)
-	for first := true; ctx.Err() == nil; first = false {
+	first := true // no list was received yet
+	for ctx.Err() == nil {
 		streams, err := agent.Streams(ctx, pattern)
 		if e, ok := errors.AsType[*client.Error](err); ok && e.Final() {
 			cancel(err)
@@ -160,6 +171,9 @@ func (r *run) printAll(ctx context.Context, c *cobra.Command, agent *client.Clie
 					}
 				})
 			}
+		}
+		if err == nil {
+			first = false
 		}
 		if !r.follow && err == nil {
 			break
@@ -202,7 +216,15 @@ func (r *run) write(c *cobra.Command, stream string, e *client.StoredEvent) erro
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	limit := r.options.Limit
+	if limit > 0 && r.written >= limit {
+		return errLimit // another stream had the last one
+	}
+	r.written++
 	out := json.NewEncoder(c.OutOrStdout())
 	out.SetEscapeHTML(false)
-	return out.Encode(v)
+	if err := out.Encode(v); err != nil || r.written != limit {
+		return err
+	}
+	return errLimit
 }
