@@ -48,7 +48,7 @@ func (e *Error) Error() string { return fmt.Sprintf("%s: %s", code.Code(e.Code),
 // retry; their outcome is unknown unless the text excludes it.
 func (e *Error) Final() bool {
 	switch e.Code {
-	case codes.InvalidArgument, codes.NotFound, codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented:
+	case codes.InvalidArgument, codes.NotFound, codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented, codes.OutOfRange:
 		return true
 	}
 	return e.tooLarge()

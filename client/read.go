@@ -20,7 +20,7 @@ import (
 // end.
 type ReadOptions struct {
 	// The begin: at most one of the three is set.
-	FromOffset uint64    // 1 or more
+	FromOffset uint64    // from 1 up to that of the next event
 	FromTime   time.Time // the first event of this time or later, if the times ascend
 	FromOldest bool      // the first event that the log still has
 
@@ -59,7 +59,7 @@ func (e *GoneError) Error() string {
 //
 // When the connection breaks, or the agent is stopped, Read goes on where it was, for as long as ctx allows. A *GoneError does not
 // end the sequence: the next pair is behind the gap. Every other error is the last pair: ctx's, or an *Error, as for a stream that
-// does not exist.
+// does not exist. A FromOffset that the stream has not reached is OUT_OF_RANGE: the log is not the one that had this offset.
 func (c *Client) Read(ctx context.Context, stream string, o ReadOptions) iter.Seq2[StoredEvent, error] {
 	return func(yield func(StoredEvent, error) bool) {
 		r := &reader{client: c, options: o, request: o.request(stream), delays: (&PublisherOptions{RetryInitial: 100 * time.Millisecond, RetryMax: 5 * time.Second}).delays()}

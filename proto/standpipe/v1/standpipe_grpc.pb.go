@@ -211,7 +211,8 @@ type ReaderClient interface {
 	// Errors: INVALID_ARGUMENT, NOT_FOUND (no stream block matches), OUT_OF_RANGE (events are not in
 	// the log any more), DATA_LOSS (a part of the log is damaged), RESOURCE_EXHAUSTED (too many
 	// readers), UNAVAILABLE, UNAUTHENTICATED, PERMISSION_DENIED. With OUT_OF_RANGE and DATA_LOSS the
-	// metadata first_offset of google.rpc.ErrorInfo is the next offset that can be read.
+	// metadata first_offset of google.rpc.ErrorInfo is the next offset that can be read. It is absent
+	// if from_offset is beyond the offset that the next event will get: the log is another one.
 	Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadResponse], error)
 	// Streams returns the streams that have events and that the caller may read, by name.
 	Streams(ctx context.Context, in *StreamsRequest, opts ...grpc.CallOption) (*StreamsResponse, error)
@@ -268,7 +269,8 @@ type ReaderServer interface {
 	// Errors: INVALID_ARGUMENT, NOT_FOUND (no stream block matches), OUT_OF_RANGE (events are not in
 	// the log any more), DATA_LOSS (a part of the log is damaged), RESOURCE_EXHAUSTED (too many
 	// readers), UNAVAILABLE, UNAUTHENTICATED, PERMISSION_DENIED. With OUT_OF_RANGE and DATA_LOSS the
-	// metadata first_offset of google.rpc.ErrorInfo is the next offset that can be read.
+	// metadata first_offset of google.rpc.ErrorInfo is the next offset that can be read. It is absent
+	// if from_offset is beyond the offset that the next event will get: the log is another one.
 	Read(*ReadRequest, grpc.ServerStreamingServer[ReadResponse]) error
 	// Streams returns the streams that have events and that the caller may read, by name.
 	Streams(context.Context, *StreamsRequest) (*StreamsResponse, error)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -105,10 +106,106 @@ func TestRead_ReturnsTheAskedPart(t *testing.T) {
 			t.Fatalf("%+v: got %d events, gaps %v, %v; want %d", o, len(got), gaps, err, len(want))
 		}
 	}
-	for _, past := range []uint64{n + 1, n + 1000} {
-		if got, gaps, err := read(t.Context(), c, client.ReadOptions{FromOffset: past, Once: true}); err != nil || len(got)+len(gaps) > 0 {
-			t.Errorf("from %d on: got %d events, gaps %v, %v", past, len(got), gaps, err)
+}
+
+// The offset of the next event is the last one to read from. A later one is of another log, and an error that does not go away.
+func TestRead_BeyondTheEnd(t *testing.T) {
+	l := testkit.OpenLog(t, wal.Options{})
+	c := serve(t, l, ingest.Options{})
+	for end := uint64(1); end < 4; end++ {
+		for past := range uint64(3) {
+			for _, once := range []bool{true, false} {
+				ctx, cancel := context.WithCancel(t.Context())
+				if past == 0 {
+					time.AfterFunc(10*time.Millisecond, cancel) // a reading that follows waits
+				}
+				got, gaps, err := read(ctx, c, client.ReadOptions{FromOffset: end + past, Once: once})
+				cancel()
+				e, rejected := errors.AsType[*client.Error](err)
+				want := fmt.Sprintf("from_offset %d is beyond the end of stream \"text\", which will give offset %d to its next event", end+past, end)
+				if len(got)+len(gaps) > 0 || rejected != (past > 0) || rejected && (e.Code != codes.OutOfRange || !strings.Contains(e.Text, want)) {
+					t.Errorf("from %d of %d on, once: %v: got %d events, gaps %v, %v", end+past, end, once, len(got), gaps, err)
+				}
+			}
 		}
+		appendAt(t, l, 1, "k", "x")
+	}
+}
+
+// A caller that takes nothing holds up neither appends nor shipping nor truncation. When it goes on, it has all events that are left,
+// and an error with the offset behind each gap.
+func TestRead_WhileTheLogTruncates(t *testing.T) {
+	l := testkit.OpenLog(t, wal.Options{SegmentSize: 1 << 20, MaxSize: 256 << 20})
+	c := serve(t, l, ingest.Options{})
+	p, err := walkit.Place(l, "text", "d")
+	testkit.Must(t, err)
+	appendMany := func() {
+		b := &wal.Batch{Stream: "text"}
+		for i := range 10 {
+			b.Events = append(b.Events, wal.Event{Key: fmt.Sprint(i), Data: make([]byte, 64<<10), Time: 1})
+		}
+		_, err := l.Append(t.Context(), b)
+		testkit.Must(t, err)
+	}
+	for range 50 { // more than the connection has room for
+		appendMany()
+	}
+	next, gaps := uint64(1), 0
+	for e, err := range c.Read(t.Context(), "text", client.ReadOptions{FromOldest: true}) {
+		if gone, isGap := errors.AsType[*client.GoneError](err); isGap {
+			if gone.From != next || gone.Next <= next || gone.Next < l.Streams()[0].First {
+				t.Fatalf("got the gap %+v at offset %d of a log from %d", gone, next, l.Streams()[0].First)
+			}
+			next = gone.Next
+			gaps++
+			continue
+		}
+		testkit.Must(t, err)
+		if e.Offset != next {
+			t.Fatalf("got offset %d, want %d", e.Offset, next)
+		}
+		if next == 1 { // the caller holds the stream open
+			walkit.SettleAll(l, p, p.Stat().Pending)
+			walkit.Sync(t, l)
+			testkit.Eventually(t, time.Minute, func() error {
+				if first := l.Streams()[0].First; first < 400 {
+					return fmt.Errorf("the log has events from %d on", first)
+				}
+				return nil
+			})
+			appendMany()
+		}
+		if next++; next == l.Next("text") {
+			break
+		}
+	}
+	if gaps == 0 {
+		t.Error("got no gap: the reader was not held up")
+	}
+}
+
+// One reader more than a listener has waits until another one has ended.
+func TestRead_IsLimited(t *testing.T) {
+	l := testkit.OpenLog(t, wal.Options{})
+	c := serve(t, l, ingest.Options{})
+	appendAt(t, l, 1, "k", "x")
+	var readers []func()
+	for range 32 {
+		next, stop := iter.Pull2(c.Read(t.Context(), "text", client.ReadOptions{FromOldest: true}))
+		defer stop()
+		if _, err, _ := next(); err != nil {
+			t.Fatal(err)
+		}
+		readers = append(readers, stop)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if got, _, err := read(ctx, c, client.ReadOptions{FromOldest: true, Once: true}); len(got) > 0 || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("beside 32 readers: got %d events, %v", len(got), err)
+	}
+	readers[0]()
+	if got, _, err := read(t.Context(), c, client.ReadOptions{FromOldest: true, Once: true}); len(got) != 1 || err != nil {
+		t.Errorf("beside 31 readers: got %d events, %v", len(got), err)
 	}
 }
 
@@ -215,7 +312,7 @@ func TestRead_ChecksItsRequest(t *testing.T) {
 	}
 }
 
-// A caller that takes nothing holds up neither appends nor the stop of the listener, and more readers than are allowed wait.
+// A caller that takes nothing holds up neither appends nor the stop of the listener.
 func TestRead_OfASlowCaller(t *testing.T) {
 	l := testkit.OpenLog(t, wal.Options{})
 	s := ingestkit.Serve(t, ingest.Options{Type: ingest.GRPC, Log: ingest.FromWAL(l), Reads: l})

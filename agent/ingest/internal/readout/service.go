@@ -99,10 +99,19 @@ func (s *service) check(ctx context.Context, r *standpipev1.ReadRequest) *intake
 	if refused := s.in.MayRead(ctx, r.Stream); refused != nil {
 		return refused
 	}
-	if s.log.Next(r.Stream) > 1 {
-		return nil // also of a stream whose block is gone
+	end := s.log.Next(r.Stream)
+	if end == 1 { // else it is a stream, also if its block is gone
+		if refused := s.in.Known(r.Stream); refused != nil {
+			return refused
+		}
 	}
-	return s.in.Known(r.Stream)
+	if r.FromOffset > end {
+		e := intake.Invalid("from_offset %d is beyond the end of stream %s, which will give offset %d to its next event; the log may be another one than before",
+			r.FromOffset, intake.QuoteName(r.Stream), end)
+		e.Code = codes.OutOfRange
+		return e
+	}
+	return nil
 }
 
 // reading is one Read.
@@ -257,7 +266,7 @@ func (g *reading) send(chunk *wal.Chunk) (done bool, err error) {
 		}
 	}
 	if gap >= g.end && !g.r.Follow && g.next >= g.end {
-		gap = 0 // behind the asked part
+		gap = 0 // behind the part that was requested
 	}
 	done = done || gap == 0 && !g.r.Follow && (g.next >= g.end || chunk.End)
 	m.NextOffset, m.EndOffset = g.next, g.log.Next(g.r.Stream)
