@@ -125,6 +125,7 @@ var arrows = map[string][]string{
 	"agent/internal/diskwatch":         {"agent/config", "wal"},
 	"agent/internal/wear":              {"agent/config"},
 	"agent/internal/linkwatch":         nil,
+	"agent/internal/livetail":          {"wal"},
 	"agent/internal/clock":             {"wal/timeline"},
 	"agent/internal/uplink":            {"agent/internal/linkwatch", "shipper", "shipper/sink"},
 	"agent/internal/deadletters":       {"agent/admin", "agent/ingest", "wal", "wal/deadletter"},

@@ -21,6 +21,7 @@ import (
 	"github.com/standpipe/standpipe/agent/internal/deadletters"
 	"github.com/standpipe/standpipe/agent/internal/descriptors"
 	"github.com/standpipe/standpipe/agent/internal/diskwatch"
+	"github.com/standpipe/standpipe/agent/internal/livetail"
 	"github.com/standpipe/standpipe/agent/internal/monitor"
 	"github.com/standpipe/standpipe/agent/internal/uplink"
 	"github.com/standpipe/standpipe/wal"
@@ -124,8 +125,12 @@ func (a *Agent) openAdmin(conf *config.Admin) (err error) {
 	if a.adminSecurity, err = openSecurity(a.register, a.logger.Named("admin"), conf.TLS, conf.Auth); err != nil {
 		return err
 	}
+	var tail admin.Tail
+	if !conf.Insecure || a.adminSecurity.guard != nil { // else anybody in the network could read
+		tail = livetail.New(a.log, func(stream string) error { _, err := a.streams.Lookup(stream); return err })
+	}
 	a.admin = admin.New(admin.Options{
-		Source: a, Reload: a.reloadRequest, Kinds: condition.Kinds(), Dead: a.letters, Actions: a, Link: a.uplink, History: a.monitor.History, Metrics: a.metrics, Logger: a.logger.Named("admin"),
+		Source: a, Reload: a.reloadRequest, Kinds: condition.Kinds(), Dead: a.letters, Actions: a, Link: a.uplink, Tail: tail, History: a.monitor.History, Metrics: a.metrics, Logger: a.logger.Named("admin"),
 		TLS: a.adminSecurity.tls(), Guard: a.adminSecurity.guard, Names: names,
 		PerStream: func() admin.PerStream { return admin.PerStream(a.conf.Load().Metrics.PerStream) },
 	})

@@ -11,6 +11,8 @@
 //	POST /v1/dead/requeue appends the events of letters again, and removes the letters
 //	POST /v1/dead/drop    removes letters
 //
+//	GET /v1/streams/STREAM/tail   the events of a stream as they are appended: see package livetail
+//
 // # Contract
 //
 // Only the two POST endpoints change anything. The counts of events in the status, the page and the metrics come from one
@@ -21,10 +23,11 @@
 // # Assumptions
 //
 // Without a Guard, only operators reach the listener: the page names streams, destinations and their errors, and dead
-// letters contain the data of producers. With a Guard, unknown callers only get the state of health from /livez and /readyz.
+// letters and live views contain the data of producers. With a Guard, unknown callers only get the state of health from /livez and
+// /readyz, and a live view needs an identity that may read the stream.
 //
 // A browser on the operator's host may send requests on behalf of any page. Requests of pages other than the status page get
-// no dead letters and change nothing, and a POST must have the type application/json. See ownHost for DNS rebinding. Foreign texts, such as the names
+// no dead letters and no live view and change nothing, and a POST must have the type application/json. See ownHost for DNS rebinding. Foreign texts, such as the names
 // of streams and the errors of services, are escaped.
 //
 // # Limits

@@ -54,8 +54,9 @@ type page struct {
 	Ready       error
 	Refresh     int // seconds; 0: never
 	Filter      string
-	Actions     bool // the server has the actions on destinations
-	DeadLetters bool // the server has the dead letters
+	Actions     bool                     // the server has the actions on destinations
+	DeadLetters bool                     // the server has the dead letters
+	Tail        func(stream string) bool // the caller may have a live view
 
 	Flow     Flow
 	Groups   []ProblemGroup
@@ -74,6 +75,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	p := page{
 		Status: s.snapshot(), Live: s.source.Live(), Ready: s.source.Ready(), Now: s.clock(), Refresh: refreshSeconds,
 		DeadLetters: s.dead != nil, Actions: s.offers(http.MethodPost, "/v1/destinations/stream/name/retry"), History: s.history(),
+		Tail: s.offersTail(r),
 	}
 	query := r.URL.Query()
 	if query.Get("refresh") == "off" {

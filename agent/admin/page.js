@@ -1,4 +1,5 @@
-// The status page's own script: it loads the page again, sends the actions of its buttons to the API, and shows dead letters.
+// The status page's own script: it loads the page again, sends the actions of its buttons to the API, and shows dead letters
+// and live views.
 // Texts from the agent are set as text, never as HTML.
 'use strict';
 
@@ -146,9 +147,108 @@ async function show(button) {
   cell.append(element('pre', text + '\n\n' + JSON.stringify(letter.attributes), {class: 'error data'}));
 }
 
+// The live view of one stream: its events as they are appended, the newest first.
+const tail = {stream: '', key: '', source: null, after: '', rows: 200};
+
+// openTail connects. A new view begins with the last events; one that was paused goes on where it was.
+function openTail() {
+  const query = new URLSearchParams(tail.after ? {after: tail.after} : {last: 20});
+  if (tail.key) query.append('key', tail.key);
+  const path = '/v1/streams/' + encodeURIComponent(tail.stream) + '/tail?' + query;
+  const source = new EventSource(path);
+  tail.source = source;
+  byID('tail-pause').textContent = 'Pause view';
+  tailState('connecting');
+  source.onmessage = message => {
+    const event = JSON.parse(message.data);
+    tail.after = message.lastEventId;
+    addTailRow(String(event.offset), tailText(event), event.time.slice(0, 19).replace('T', ' ') + ' UTC' + (event.key ? ', key ' + event.key : ''));
+    tailState(event.lag > 100 ? event.lag + ' events behind' : 'live');
+  };
+  source.addEventListener('skipped', message => {
+    const {from, next, reason} = JSON.parse(message.data);
+    const why = {behind: 'the view was too far behind', gone: 'the log has them no more', damaged: 'the log is damaged there'}[reason];
+    tail.after = message.lastEventId;
+    addTailRow(from + (next - 1 > from ? ' to ' + (next - 1) : ''), null, 'not shown: ' + why);
+  });
+  source.addEventListener('position', message => {
+    tail.after = message.lastEventId;
+    tailState('live');
+  });
+  source.onerror = async () => {
+    tailState('connecting again');
+    if (source.readyState !== EventSource.CLOSED) return;
+    const abort = new AbortController(); // the source does not say why
+    let reason = 'the agent does not respond';
+    try {
+      const response = await fetch(path, {signal: abort.signal});
+      reason = response.ok ? 'the connection was closed' : (await response.text()).trim() || response.statusText;
+      abort.abort();
+    } catch {}
+    if (tail.source !== source) return;
+    pauseTail();
+    tailState(reason);
+  };
+}
+
+function tailState(text) { byID('tail-state').textContent = text; }
+
+function tailText(event) {
+  let text = event.data !== undefined ? event.data : 'base64: ' + (event.data_base64 || '');
+  if (event.cut) text += ' … (cut; the data has ' + event.bytes + ' bytes)';
+  return event.attributes ? text + '\n' + JSON.stringify(event.attributes) : text;
+}
+
+// addTailRow adds a row on top, without data for skipped events. The oldest row goes.
+function addTailRow(offset, data, about) {
+  const row = element('tr', ''), cell = element('td', '');
+  if (data !== null) cell.append(element('pre', data));
+  cell.append(element('span', about, {class: 'soft'}));
+  row.append(element('td', offset, {class: 'number'}), cell);
+  const rows = byID('tail-events');
+  rows.prepend(row);
+  while (rows.childElementCount > tail.rows) rows.lastElementChild.remove();
+}
+
+function pauseTail() {
+  if (tail.source) tail.source.close();
+  tail.source = null;
+  byID('tail-pause').textContent = 'Go on';
+}
+
+// restartTail shows the last events of a stream, or of one of its keys.
+function restartTail(stream, key) {
+  pauseTail();
+  Object.assign(tail, {stream, key, after: ''});
+  byID('tail-title').textContent = 'Live view of ' + stream;
+  byID('tail-key').value = key;
+  byID('tail-events').replaceChildren();
+  byID('tail').hidden = false;
+  openTail();
+}
+
+function actOnTail(action) {
+  if (action === 'clear') {
+    byID('tail-events').replaceChildren();
+  } else if (action === 'pause' && !tail.source) {
+    openTail();
+  } else {
+    pauseTail();
+    tailState('paused');
+    byID('tail').hidden = action === 'close';
+  }
+}
+
+byID('tail-filter').addEventListener('submit', event => {
+  event.preventDefault();
+  restartTail(tail.stream, byID('tail-key').value);
+});
+
 document.addEventListener('click', async event => {
   const button = event.target.closest('button');
   if (!button || button.type === 'submit' || !confirmed(button)) return;
+  if (button.dataset.tail) return restartTail(button.dataset.tail, '');
+  if (button.dataset.tailAct) return actOnTail(button.dataset.tailAct);
   button.classList.remove('armed');
   button.disabled = true;
   try {

@@ -35,6 +35,7 @@ type Options struct {
 	History func() History   // the traffic of the last minutes, for the page; nil: none
 	Actions Destinations     // nil: the server has no actions on destinations
 	Link    Link             // nil: the server cannot set the link
+	Tail    Tail             // nil: the server has no live views
 	Reload  func() error     // applies the configuration file; nil: the server cannot reload
 	Metrics *Metrics         // nil: a new one
 	Logger  hclog.Logger     // nil: none
@@ -64,11 +65,12 @@ type Server struct {
 	build   [3]string // of the metric standpipe_build_info
 
 	perStream func() PerStream
+	tail      Tail
 }
 
 // New returns a Server. Serve starts it.
 func New(o Options) *Server {
-	s := &Server{source: o.Source, dead: o.Dead, metrics: o.Metrics, logger: o.Logger, clock: o.Clock, history: o.History, tls: o.TLS, guard: o.Guard, kinds: o.Kinds, build: build()}
+	s := &Server{source: o.Source, dead: o.Dead, metrics: o.Metrics, logger: o.Logger, clock: o.Clock, history: o.History, tail: o.Tail, tls: o.TLS, guard: o.Guard, kinds: o.Kinds, build: build()}
 	if s.metrics == nil {
 		s.metrics = NewMetrics()
 	}
@@ -105,13 +107,17 @@ func New(o Options) *Server {
 	if o.Link != nil {
 		s.offerLink(o.Link)
 	}
+	if o.Tail != nil {
+		s.mux.HandleFunc("GET /v1/streams/{stream}/tail", notFromPages(s.serveTail))
+	}
 	if o.Reload != nil {
 		s.mux.HandleFunc("POST /v1/reload", notFromPages(s.reload(o.Reload)))
 	}
 	return s
 }
 
-// Serve serves l until ctx ends, and closes l. Open requests then have two seconds to finish. Serve returns nil after ctx has
+// Serve serves l until ctx ends, and closes l. Live views, also those of other listeners, end then, and other open requests have two
+// seconds to finish. Serve returns nil after ctx has
 // ended. On a unix socket, which no page of a browser can reach, any Host is accepted.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	handler := http.Handler(s)
@@ -134,6 +140,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		conf := s.tls.Clone()
 		conf.NextProtos = []string{"http/1.1"}
 		l = tls.NewListener(l, conf)
+	}
+	if s.tail != nil {
+		server.RegisterOnShutdown(s.tail.Stop)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()

@@ -4,6 +4,7 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os/exec"
@@ -224,5 +225,67 @@ func TestPage_RetriesAGroup(t *testing.T) {
 	})
 	if posts := b.run("performance.getEntriesByType('resource').filter(e => e.name.includes('/v1/destinations/')).length"); posts != "1" {
 		t.Errorf("the page made %s requests, want 1", posts)
+	}
+}
+
+// An operator watches a stream: events appear as text, whatever they contain; a key filters them; a pause misses nothing; and curl gets
+// the same.
+func TestPage_ShowsEventsAsTheyAreAppended(t *testing.T) {
+	endToEnd(t)
+	t.Parallel()
+	a := startAgent(t, "", streamBlock("odd", "\n  format = \"bytes\"", fileDestination))
+	const hostile = `</pre><script>document.title = "taken"</script><img src=x onerror='document.title="taken"'>`
+	send(t, a.dial(), "odd", []event{{"k", hostile}, {hostile, "\xff\xfe"}})
+	b := openPage(t, "http://"+a.admin+"/")
+	b.want("document.readyState", "complete") // its script is there
+	b.press("#figures", "Live view")
+	events := "document.getElementById('tail-events').innerText"
+	b.want(events, hostile, "base64: //4=", "key "+hostile)
+	b.want("document.getElementById('tail-state').textContent", "live")
+	if got := b.run("document.querySelectorAll('#tail img, #tail script').length + document.title"); strings.Contains(got, "taken") || got[0] != '0' {
+		t.Errorf("the page has elements of an event: %s", got)
+	}
+
+	send(t, a.dial(), "odd", []event{{"k", "third"}})
+	b.want(events, "third")
+	b.press("#tail", "Pause view")
+	send(t, a.dial(), "odd", []event{{"k", "fourth"}, {"other", "fifth"}})
+	b.want("document.getElementById('figures').innerText", "5 events appended") // a later refresh of the page
+	if got := b.run(events); strings.Contains(got, "fourth") {
+		t.Errorf("got %q in a paused view", got)
+	}
+	b.press("#tail", "Go on")
+	b.want(events, "fourth", "fifth", "third")
+	b.press("#tail", "Close")
+	b.want("document.getElementById('tail').hidden", "true")
+	b.press("#figures", "Live view")
+	b.run("document.getElementById('tail-key').value = 'other'")
+	b.press("#tail", "Filter")
+	b.want("document.getElementById('tail-events').childElementCount", "1")
+	send(t, a.dial(), "odd", []event{{"k", "sixth"}, {"other", "seventh"}})
+	b.want(events, "seventh")
+	if got := b.run(events); strings.Contains(got, "sixth") || strings.Contains(got, "third") {
+		t.Errorf("got %q with a filter", got)
+	}
+
+	// The view goes on after a restart of the agent where it was.
+	b.press("#figures", "Live view")
+	b.want(events, "third")
+	a.stop()
+	a.start()
+	send(t, a.dial(), "odd", []event{{"k", "eighth"}})
+	b.want(events, "eighth")
+	if got := b.run(fmt.Sprintf("%s.split('seventh').length", events)); got != "2" {
+		t.Errorf("got the event before the restart %s times", got)
+	}
+
+	out, err := exec.Command(testkit.Tool(t, "curl"), "-sN", "--max-time", "2", "-H", "Last-Event-ID: 6", "http://"+a.admin+"/v1/streams/odd/tail").Output()
+	if code, ended := errors.AsType[*exec.ExitError](err); !ended || code.ExitCode() != 28 { // a timeout
+		t.Errorf("curl: got %v", err)
+	}
+	for _, want := range []string{"id: 7\ndata: {\"offset\":7,", "id: 8\ndata: {\"offset\":8,", `"data":"eighth"`} {
+		if !strings.Contains(string(out), want) || strings.Contains(string(out), `"offset":6`) {
+			t.Errorf("curl: got %s, want %s", out, want)
+		}
 	}
 }
