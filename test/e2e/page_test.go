@@ -237,7 +237,7 @@ func TestPage_ShowsEventsAsTheyAreAppended(t *testing.T) {
 	const hostile = `</pre><script>document.title = "taken"</script><img src=x onerror='document.title="taken"'>`
 	send(t, a.dial(), "odd", []event{{"k", hostile}, {hostile, "\xff\xfe"}})
 	b := openPage(t, "http://"+a.admin+"/")
-	b.want("document.readyState", "complete") // its script is there
+	b.want("document.readyState + document.title", "complete", "standpipe") // its script has run
 	b.press("#figures", "Live view")
 	events := "document.getElementById('tail-events').innerText"
 	b.want(events, hostile, "base64: //4=", "key "+hostile)
