@@ -383,6 +383,17 @@ func TestProfile_GivesValuesToSettingsThatTheFileDoesNotHave(t *testing.T) {
 	}
 }
 
+func TestExplained_HasTheFreeSpace(t *testing.T) {
+	for text, want := range map[string]string{"": "none", "min_free = \"7%\"": `"7%"`, "min_free = \"1GiB\"": `"1GiB"`} {
+		c := parse(t, "wal {\n "+text+"\n}\nstream \"s\" {\n destination \"file\" \"f\" { path = \"/a\" }\n}")
+		for _, e := range c.Explained() {
+			if e.Name == "min_free" && e.Value != want {
+				t.Errorf("%s: got %s, want %s", text, e.Value, want)
+			}
+		}
+	}
+}
+
 // The explanation has each setting once, with its value and its origin.
 func TestExplained_NamesTheOriginOfEachValue(t *testing.T) {
 	c := parse(t, "profile = \"gateway\"\nwal {\n commit_linger = \"1s\"\n}\nstream \"s\" {\n destination \"file\" \"f\" { path = \"/a\" }\n}")

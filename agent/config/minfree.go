@@ -22,7 +22,15 @@ func (m MinFree) Of(size int64) int64 {
 // minFree is a setting of a size or a share.
 func minFree[T any](name string, field func(*T) *MinFree) schema.Setting[T] {
 	allowed := `a size or a share under 100%, like "1GiB" or "5%"`
-	show := func(*T) string { return schema.None }
+	show := func(into *T) string {
+		switch m := *field(into); {
+		case m.Share > 0:
+			return schema.Quote(strconv.FormatFloat(m.Share*100, 'g', 6, 64) + "%")
+		case m.Bytes > 0:
+			return schema.Quote(schema.SizeText(m.Bytes))
+		}
+		return schema.None
+	}
 	return schema.Setting[T]{Name: name, Allowed: allowed, Kind: "size", Show: show, Read: func(v schema.Value, into *T) bool {
 		s, ok := v.Text()
 		if !ok {
