@@ -71,7 +71,7 @@ func (o *broken) arrived() []storedPayload {
 	return o.stored
 }
 
-// After an outage, fresh events that ask for more than their share get about their share, whatever it is, until the
+// After an outage, fresh events that ask for more than their share get about their share until the
 // backlog is through.
 func TestCatchUp_FreshEventsHaveTheirShare(t *testing.T) {
 	for _, share := range []float64{0.1, 0.3, 0.6} {
