@@ -44,7 +44,7 @@
 // PutRecords is in CBOR (application/x-amz-cbor-1.1) where the endpoint takes it: without base64 a request is a quarter
 // smaller, and payloads are not copied into a body. Until an endpoint has responded in CBOR, a response that may be a
 // rejection of the format makes Send repeat the request in JSON at once; other failures make the next one JSON. Once JSON
-// has succeeded there, the process sends JSON to that endpoint. Endpoints other than AWS's get requests of more than 64 records
+// was understood there, the process sends JSON to that endpoint. Endpoints other than AWS's get requests of more than 64 records
 // in JSON, since some stand-ins cut long responses in CBOR off. All other requests are in JSON.
 //
 // # Compression

@@ -18,17 +18,25 @@ import (
 )
 
 // format is the format of requests that an endpoint takes: CBOR or JSON. An endpoint takes CBOR once it has responded in
-// CBOR. It takes only JSON once it has stored a request in JSON after it had not responded in CBOR; that holds for the
+// CBOR. It takes only JSON once it has understood a request in JSON after it had not responded in CBOR; that holds for the
 // life of the process. Until then both are tried.
+//
+// At AWS's endpoint a request in CBOR without a response in CBOR is a miss, since the link may be down. A proxy that does not let
+// CBOR through costs maxMisses requests.
 type format struct {
 	off   bool // all requests are in JSON
-	ofAWS bool // AWS's endpoint: a request without a response is no evidence
+	ofAWS bool // AWS's endpoint: a request without a response is little evidence
 
-	mu    sync.Mutex
-	cbor  bool // it takes CBOR; guarded by mu
-	json  bool // it takes only JSON; guarded by mu
-	doubt bool // the last request in CBOR got no response in CBOR, so the next one is in JSON; guarded by mu
+	mu     sync.Mutex
+	cbor   bool // it takes CBOR; guarded by mu
+	json   bool // it takes only JSON; guarded by mu
+	doubt  bool // the last request in CBOR got no response in CBOR, so the next one is in JSON; guarded by mu
+	misses int  // requests in CBOR without a response in CBOR, one after the other; guarded by mu
 }
+
+// maxMisses is the number of misses after which an endpoint of AWS gets a request in JSON. If that is understood, and the next
+// one in CBOR is a miss again, the endpoint is one that takes only JSON.
+const maxMisses = 3
 
 // formats holds the *format of each endpoint, by its URL or, for AWS's, by its region.
 var formats sync.Map
@@ -72,8 +80,12 @@ func (f *format) try(ctx context.Context, send func(...func(*kinesis.Options)) e
 	before := awsclient.SentBytes(ctx)
 	err := send(f.option)
 	if !f.rejected(err) {
-		if err != nil && awsclient.SentBytes(ctx) > before {
+		switch {
+		case err == nil:
+		case awsclient.SentBytes(ctx) > before:
 			f.unanswered()
+		default:
+			f.unsent()
 		}
 		return err
 	}
@@ -82,25 +94,36 @@ func (f *format) try(ctx context.Context, send func(...func(*kinesis.Options)) e
 	return err
 }
 
-// usesCBOR reports whether the next request is in CBOR.
+// usesCBOR reports whether the next request is in CBOR. It is a miss until a response in CBOR comes.
 func (f *format) usesCBOR() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.cbor || !f.json && !f.doubt
+	if !f.cbor && (f.json || f.doubt) {
+		return false
+	}
+	f.misses++
+	return true
+}
+
+// unsent notes that the last request in CBOR did not reach the endpoint.
+func (f *format) unsent() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.misses = max(f.misses-1, 0)
 }
 
 // answered notes a response in CBOR.
 func (f *format) answered() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.cbor, f.doubt = true, false
+	f.cbor, f.doubt, f.misses = true, false, 0
 }
 
 // answeredOtherwise notes a response to a request in CBOR that is not in CBOR. A proxy may have sent it.
 func (f *format) answeredOtherwise() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.doubt = !f.ofAWS
+	f.doubt = !f.ofAWS || !f.cbor && f.misses >= maxMisses
 }
 
 // broken notes a response in CBOR that can't be decoded.
@@ -119,10 +142,17 @@ func (f *format) unanswered() { f.answeredOtherwise() }
 func (f *format) triedJSON(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	missed := f.doubt && f.ofAWS && f.misses <= maxMisses
 	f.doubt = false
-	if err == nil {
+	if understood(err) && !missed {
 		f.json = !f.cbor
 	}
+}
+
+// understood reports whether the endpoint has read a request: it has stored it, or has rejected it for another reason than its body.
+func understood(err error) bool {
+	var r *smithyhttp.ResponseError
+	return err == nil || errors.As(err, &r) && r.HTTPStatusCode() >= 400 && r.HTTPStatusCode() < 500 && !aboutBody(err)
 }
 
 // rejected reports whether a request may have failed because it was in CBOR. A server that takes CBOR responds in CBOR.
