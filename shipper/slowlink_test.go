@@ -2,6 +2,7 @@ package shipper_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,6 +91,66 @@ func (w *watched) Send(ctx context.Context, batch []shipper.Record) shipper.Resp
 	defer w.mu.Unlock()
 	w.note(response)
 	return response
+}
+
+// After an outage the link may be another one, for example a modem's of 8 kbit/s instead of Ethernet. The first request is small
+// enough for it, and the backlog needs little more than the time and the bytes of its records in base64.
+func TestSlowLink_AfterAnOutage(t *testing.T) {
+	for name, shape := range map[string]shipper.Shape{"kinesis": kinesisShape(), "firehose": firehoseShape()} {
+		shape.BatchRecords, shape.MaxBatch, shape.AimBatch = 500, 4<<20, 4<<20
+		for rate, most := range map[int]float64{1000: 1.6, 32_000: 1.5} { // sent bytes for one of payload
+			synctest.Test(t, func(t *testing.T) {
+				svc := &narrowband{service: newService(t, shape), rate: 10 << 20, line: make(chan struct{}, 1)}
+				failed, sent := 0, 0
+				var away atomic.Bool
+				r := &rig{t: t, svc: svc.service, opts: shipper.Options{Link: shipper.NewLink(0)}}
+				r.sink = &interrupted{&watched{svc, func(response shipper.Response) {
+					if sent += response.Sent; response.Err != nil {
+						failed++
+					}
+				}}, &away}
+				r.inMemory()
+				r.start()
+				for range 5 { // the link is fast
+					r.src.sendLong(2000, 200, 20)
+					time.Sleep(time.Second)
+				}
+				time.Sleep(5 * time.Second)
+				away.Store(true)
+				events := max(600, 200*rate/1000)
+				r.src.sendLong(events, 200, 20)
+				time.Sleep(time.Minute)
+				svc.mu.Lock()
+				svc.rate, failed, sent = rate, 0, 0
+				svc.mu.Unlock()
+				away.Store(false)
+				ideal, began := time.Duration(events*200*4/3)*time.Second/time.Duration(rate), time.Now()
+				for svc.arrived() < 10_000+events && time.Since(began) < 2*ideal {
+					time.Sleep(100 * time.Millisecond)
+				}
+				took := time.Since(began)
+				t.Logf("%s, %d bytes/s: all after %s, %.2f bytes for one of the payload", name, rate, took, float64(sent)/float64(events*200))
+				if latest := ideal*5/4 + 10*time.Second; took > latest || failed > 0 || float64(sent) > most*float64(events*200) { // the end of the outage is noticed in 7.5 s
+					t.Errorf("%s, %d bytes/s: %d of %d events after %s with %d bytes, %d requests failed; want all after %s, and no failure",
+						name, rate, svc.arrived()-10_000, events, took, sent, failed, latest)
+				}
+				r.finish()
+			})
+		}
+	}
+}
+
+// interrupted is a service that may be out of reach.
+type interrupted struct {
+	*watched
+	away *atomic.Bool
+}
+
+func (i *interrupted) Send(ctx context.Context, batch []shipper.Record) shipper.Response {
+	if i.away.Load() {
+		return shipper.Response{Err: &shipper.Error{Class: shipper.Transient, Code: "connection", Record: -1, Unreached: true}, Code: "connection"}
+	}
+	return i.watched.Send(ctx, batch)
 }
 
 // A backlog of 120 KB gets through a link of any speed, in at most about twice the time that its bytes need.

@@ -14,10 +14,9 @@ const (
 	slowest   = 10 * time.Second
 	// moment is the shortest time to send a request that is measured.
 	moment = time.Second
-	// start is the bound of the first request of all: a link of 8 kbit/s carries it in base64 within the 30 s of a timeout.
+	// start is the bound of the first request of all, and of the first one after an outage, since the link may be another one
+	// then: a link of 8 kbit/s carries it in base64 within the 30 s of a timeout.
 	start = 16 << 10
-	// cautious is the bound of the first request after an outage: the link may be another one.
-	cautious = 64 << 10
 	// few is the bound below which two requests at once fill the link.
 	few = 256 << 10
 )
@@ -90,9 +89,9 @@ func (z *Sizer) Failed(size, sent int, took time.Duration, timedOut bool) {
 func (z *Sizer) Interrupted() {
 	switch {
 	case z.most == 0:
-		*z = Sizer{most: cautious, starting: true}
-	case z.most > cautious:
-		z.most = cautious
+		*z = Sizer{most: start, starting: true}
+	case z.most > start:
+		z.most = start
 	}
 }
 

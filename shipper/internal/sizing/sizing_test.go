@@ -93,15 +93,15 @@ func TestSizer_Start(t *testing.T) {
 	// After an outage too, destinations with small requests only get all of them at once again.
 	var small sizing.Sizer
 	small.Interrupted()
-	if flight := small.InFlight(64); flight != 2 {
-		t.Errorf("after an outage: got %d requests at once, want 2", flight)
+	if flight := small.InFlight(64); flight != 1 {
+		t.Errorf("after an outage: got %d requests at once, want 1", flight)
 	}
-	for range 4 {
+	for range 5 {
 		small.Stored(200, 0)
 		small.Lower(most)
 	}
 	if flight := small.InFlight(64); flight != 64 {
-		t.Errorf("after an outage and four small requests: got %d requests at once, want 64", flight)
+		t.Errorf("after an outage and five small requests: got %d requests at once, want 64", flight)
 	}
 
 	// A failure that shows nothing about the link leaves the bound. One that does sets it.
