@@ -1,9 +1,12 @@
 package shipper
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/standpipe/standpipe/shipper/internal/backoff"
+	"github.com/standpipe/standpipe/shipper/internal/catchup"
 	"github.com/standpipe/standpipe/shipper/internal/pace"
 	"github.com/standpipe/standpipe/shipper/internal/pack"
 	"github.com/standpipe/standpipe/shipper/internal/sizing"
@@ -12,6 +15,13 @@ import (
 
 // minBatch is the number of bytes that a batch may have, however small the bandwidth is.
 const minBatch = 32 << 10
+
+const (
+	// longRequest is longer than a request takes on a slow link that carries it beside another one.
+	longRequest = 15 * time.Second
+	// windowPause is the time between two looks at lanes that wait for those of requests under way.
+	windowPause = time.Second
+)
 
 // batcher forms batches from the lanes' queues. It is used by Run's goroutine alone.
 type batcher struct {
@@ -24,8 +34,9 @@ type batcher struct {
 	ratio     pack.Ratio   // of compressed records
 	ceiling   pace.Ceiling // of requests that something on the way rejected for their size
 	sizer     sizing.Sizer
-	first     int // the lane that the next batch begins with
-	formed    int // bytes of the ready lanes when a batch was last formed that has to wait; 0: none has
+	first     int   // the lane that the next batch begins with
+	ordered   []int // of order; kept for its memory
+	formed    int   // bytes of the ready lanes when a batch was last formed that has to wait; 0: none has
 }
 
 // next returns a batch that is worth a request now, or the time until one may be. more means that a read is under way.
@@ -76,7 +87,10 @@ func (b *batcher) next(now time.Time, d demand, more bool) (*pack.Batch, time.Du
 			}
 		}
 		if batch.Empty() {
-			return nil, min(wake, max(patience, 0))
+			if patience <= 0 { // requests under way have all events of the window
+				patience = windowPause
+			}
+			return nil, min(wake, patience)
 		}
 		b.formed = 0
 		return batch, 0
@@ -130,15 +144,13 @@ func (b *batcher) form(shape *Shape, now time.Time, retrying bool, set wal.LaneS
 	}
 	batch = b.builder.New(*shape, b.pacer, shards, &b.ratio)
 	defer batch.Seal()
-	first := b.firstLane(shape, now, retrying)
-	n := len(b.lanes.old())
-	for i := range b.lanes.all {
-		index := i - i%n + (first+i)%n // of the lanes, and then of their twins
+	end := b.window(shape, now)
+	for _, index := range b.order(shape, now, retrying, end < noOffset) {
 		l := b.lanes.all[index]
 		if !l.ready(now) || set&l.set == 0 || l.suspect > 0 && !batch.Empty() {
 			continue
 		}
-		retry := batch.Add(pack.Lane{Index: index, Queue: l.queue, Limit: l.limit(), MaxEvents: l.suspect})
+		retry := batch.Add(pack.Lane{Index: index, Queue: l.queue, Limit: min(l.limit(), end), MaxEvents: l.suspect})
 		if !retry.IsZero() {
 			l.pacing = backoff.Delay{Until: retry, Why: backoff.OutOfTokens}
 		}
@@ -150,6 +162,41 @@ func (b *batcher) form(shape *Shape, now time.Time, retrying bool, set wal.LaneS
 		}
 	}
 	return batch, false
+}
+
+// order returns the lanes in the order in which a batch takes them, and then their twins. On a slow link those that are furthest
+// behind go first.
+func (b *batcher) order(shape *Shape, now time.Time, retrying, slow bool) []int {
+	first, n := b.firstLane(shape, now, retrying), len(b.lanes.old())
+	b.ordered = b.ordered[:0]
+	for i := range b.lanes.all {
+		b.ordered = append(b.ordered, i-i%n+(first+i)%n)
+	}
+	if slow && !retrying {
+		slices.SortStableFunc(b.ordered, func(i, j int) int { return cmp.Compare(b.lanes.all[i].head(), b.lanes.all[j].head()) })
+	}
+	return b.ordered
+}
+
+// window returns the offset at which all lanes stop where the link is slow. The events below it, those of requests under way
+// included, are enough for all requests at once: each next one finds a whole batch in the lanes that are free. So lanes do not
+// drift apart by more than that. A lane that fails, or whose request takes long, holds up no other.
+func (b *batcher) window(shape *Shape, now time.Time) uint64 {
+	if shape.MaxBatch >= b.sink.Shape().MaxBatch {
+		return noOffset
+	}
+	queues := make([][]wal.Event, 0, len(b.lanes.all))
+	for _, l := range b.lanes.all {
+		if l.ready(now) || l.underWay(now) || l.twin != nil && l.twin.underWay(now) {
+			queues = append(queues, l.queue)
+		}
+	}
+	requests := b.sizer.InFlight(2)
+	if b.lanes.catchingUp() { // the other one is for fresh events
+		requests = 1
+	}
+	batches := float64(2*requests-1) + 0.125
+	return catchup.Window(queues, int(batches*float64(shape.MaxBatch)*max(b.ratio.Value(), 1)))
 }
 
 // firstLane returns the lane that a batch begins with. Where a request may not have room for all keys, that is the lane that

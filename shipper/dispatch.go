@@ -66,7 +66,7 @@ func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
 		for i := range batch.Shares() {
 			share := &batch.Shares()[i]
 			l := s.lanes.all[share.Lane]
-			l.busy, l.sent = true, len(share.Events)
+			l.busy, l.sent, l.began = true, len(share.Events), now
 		}
 		cancelable, cancel := context.WithCancel(ctx)
 		r := &request{batch: batch, charged: charged, started: time.Now(), cancel: cancel}

@@ -19,6 +19,7 @@ type lane struct {
 	bytes    int          // of memory that queue's events occupy
 	sent     int          // the number of events of queue in the request under way
 	busy     bool         // a request with events of this lane is under way
+	began    time.Time    // when the last request did
 	stuck    bool         // that request was cut off and does not return
 
 	// While the destination catches up after an outage, the lane has a twin with the fresh events, and itself only those
@@ -48,6 +49,17 @@ func (l *lane) push(e wal.Event, now time.Time) {
 	l.queue = append(l.queue, e)
 	l.bytes += e.Memory()
 }
+
+// head returns the offset of the queue's first event; noOffset: it has none.
+func (l *lane) head() uint64 {
+	if len(l.queue) == 0 {
+		return noOffset
+	}
+	return l.queue[0].Offset
+}
+
+// underWay reports whether a request has events of the lane that does not take long.
+func (l *lane) underWay(now time.Time) bool { return l.busy && now.Sub(l.began) < longRequest }
 
 // since returns when the queue's first event came to wait. The queue is not empty.
 func (l *lane) since() time.Time { return l.arrived.Of(l.queue[0].Offset) }

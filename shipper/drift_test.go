@@ -1,0 +1,89 @@
+package shipper_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/standpipe/standpipe/shipper"
+)
+
+// A backlog goes through a slow link: at any time, the newest event that has arrived and the oldest that has not are as far
+// apart as the bytes that the link carries in a few seconds, whatever their keys.
+func TestCatchUp_KeysStayTogether(t *testing.T) {
+	for seed := range uint64(6) {
+		drawn := rand.New(rand.NewPCG(seed, 76))
+		rate := []int{2_000, 8_000, 32_000}[drawn.IntN(3)]
+		shape := []shipper.Shape{kinesisShape(), firehoseShape()}[drawn.IntN(2)]
+		shape.BatchRecords, shape.MaxBatch, shape.AimBatch, shape.MaxRecord, shape.AimRecord = 500, 4<<20, 4<<20, 64<<10, 24<<10
+		keys, size := 10+drawn.IntN(300), 100+drawn.IntN(300)
+		var catchUp shipper.CatchUp
+		if seed%2 == 1 {
+			catchUp.FreshShare = 0.1 + drawn.Float64()/2
+		}
+		bandwidth := int64(0)
+		if drawn.IntN(2) == 0 {
+			bandwidth = int64(rate)
+		}
+		name := fmt.Sprintf("seed %d: %d bytes/s, limit %d, %d keys, %d bytes, share %.2f", seed, rate, bandwidth, keys, size, catchUp.FreshShare)
+		var most int
+		synctest.Test(t, func(t *testing.T) { most = driftOf(t, shape, drawn, rate, bandwidth, keys, size, catchUp) })
+		t.Logf("%s: %d bytes apart, %.1f s", name, most, float64(most)/float64(rate))
+		if limit := 20*rate + 64<<10; most > limit {
+			t.Errorf("%s: events of the backlog arrived %d bytes apart, want at most %d", name, most, limit)
+		}
+	}
+}
+
+// driftOf ships a backlog that takes the link two minutes. It returns the largest distance, in bytes of payload, from the oldest event that
+// had not arrived to the newest that had.
+func driftOf(t *testing.T, shape shipper.Shape, drawn *rand.Rand, rate int, bandwidth int64, keys, size int, catchUp shipper.CatchUp) (most int) {
+	svc := newService(t, shape)
+	svc.gapped = catchUp != shipper.CatchUp{}
+	place := make(map[string]int) // in the log, by key and number
+	var missing []bool
+	oldest, newest, backlog := 0, 0, 0
+	svc.landing = func(_ shipper.Record, keys map[string][]string) {
+		for key, payloads := range keys {
+			for _, p := range payloads {
+				var n int
+				fmt.Sscanf(p, key+" %d", &n)
+				at := place[fmt.Sprint(key, " ", n)]
+				if missing[at] = false; at < backlog {
+					newest = max(newest, at)
+				}
+			}
+		}
+	}
+	r := &rig{t: t, svc: svc, sink: &narrowband{service: svc, rate: rate, line: make(chan struct{}, 1)}}
+	r.opts = shipper.Options{CatchUp: catchUp, Link: shipper.NewLink(0), Bandwidth: bandwidth, Retry: shipper.Retry{Max: 2 * time.Second}}
+	r.inMemory()
+	produce := func(key string) {
+		svc.mu.Lock()
+		place[fmt.Sprint(key, " ", r.src.n[key]+1)] = len(missing)
+		missing = append(missing, true)
+		svc.mu.Unlock()
+		r.src.append(key, 1, size)
+	}
+	for range 90 * rate / size {
+		produce(fmt.Sprint("k", min(drawn.IntN(keys), drawn.IntN(keys)))) // some keys have far more events
+	}
+	backlog = len(missing)
+	time.Sleep(time.Minute)
+	r.start()
+	for began := time.Now(); oldest < backlog && time.Since(began) < time.Hour; time.Sleep(100 * time.Millisecond) {
+		svc.mu.Lock()
+		for oldest < backlog && !missing[oldest] {
+			oldest++
+		}
+		most = max(most, (newest-oldest)*size)
+		svc.mu.Unlock()
+		if drawn.IntN(20) == 0 {
+			produce(fmt.Sprint("f", drawn.IntN(keys)))
+		}
+	}
+	r.finish()
+	return most
+}
