@@ -100,8 +100,9 @@ func (r *Retry) Again(f *Failures, err *Error, now time.Time) *Failures {
 	return f
 }
 
-// Outage is Again for a failure of requests as a whole. Unless the service requires more or an operator must act, it bounds the
-// delay to a part of the time for which they have failed. So the end of an outage is noticed within a fixed part of its length.
+// Outage is Again for a failure of requests as a whole. It bounds the delay to a part of the time for which they have failed, so
+// the end of an outage is noticed within that part of its length. The service may require more, and failures that need an
+// operator are not bounded.
 func (r *Retry) Outage(f *Failures, err *Error, now time.Time) *Failures {
 	f = r.Again(f, err, now)
 	if err.Class == Operator {
