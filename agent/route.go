@@ -69,7 +69,7 @@ func titleOf(d config.Destination) string { return fmt.Sprintf("%s %q", d.Type, 
 
 // newRoute claims the destination's cursor, from its present owner if there is one. streams.changing is held.
 func (s *streams) newRoute(stream string, d config.Destination) (*route, error) {
-	d.Pos = config.Pos{}
+	d.Pos, d.Provision = config.Pos{}, config.Provision{}
 	shape, err := destination.Shape(d, destination.Envelope(s.log.Branches(stream), stream, d))
 	if err != nil {
 		return nil, fmt.Errorf("destination %q: %w", d.Name, err)
@@ -98,7 +98,7 @@ type cursorKey struct{ stream, destination string }
 
 // is reports whether the route ships to the destination d, with the same settings.
 func (r *route) is(d config.Destination) bool {
-	d.Pos = config.Pos{}
+	d.Pos, d.Provision = config.Pos{}, config.Provision{}
 	return r.conf == d
 }
 

@@ -143,7 +143,7 @@ type Stream struct {
 	Pos          Pos
 }
 
-// Destination is one destination of a stream. Two destinations that differ only in Pos are the same.
+// Destination is one destination of a stream. Two destinations that differ only in Pos and Provision are the same.
 type Destination struct {
 	Type, Name string // Type is one of DestinationTypes; Name is unique in the stream
 	AWS        AWS    // the file's defaults and this destination's own; kinesis, firehose, kafka, s3 and sqs
@@ -168,6 +168,8 @@ type Destination struct {
 
 	DeliveryStream  string // firehose; may contain ${stream}
 	OneKeyPerRecord bool   // firehose
+
+	Provision Provision // kinesis and firehose; a change does not concern the agent
 
 	Path         string        // file; may contain ${stream}
 	RollSize     int64         // file; bytes

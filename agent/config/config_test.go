@@ -84,9 +84,9 @@ func TestLoad_OfAGateway(t *testing.T) {
 		Streams: []config.Stream{
 			{Name: "clicks", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Linger: linger, Priority: "normal", CatchUp: config.CatchUp{Order: "oldest_first"}, Destinations: []config.Destination{
 				{Type: "kinesis", Name: "live", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Pace: true, Priority: "normal", Stream: "clicks", Aggregate: "kpl", AggregateBy: "key", Order: "key",
-					Compression: "none"},
+					Compression: "none", Provision: config.Provision{Mode: "on_demand", Shards: 1, Freshness: 15 * time.Minute}},
 				{Type: "firehose", Name: "archive", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Pace: true, Priority: "normal", DeliveryStream: "clicks-archive", Order: "key",
-					Compression: "none"},
+					Compression: "none", Provision: config.Provision{Freshness: 15 * time.Minute}},
 			}},
 			{Name: "meter-*", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Linger: linger, Priority: "normal", CatchUp: config.CatchUp{Order: "oldest_first"}, MaxStreams: 1000, Destinations: []config.Destination{
 				{Type: "file", Name: "local", Priority: "normal", Batch: defaultBatch, Retry: defaultRetry,

@@ -61,13 +61,14 @@ var destinationTypes = []destinationType{
 				Means("The order of the events of a key: key sends their requests one after another, strict sends one record a request."),
 			compression,
 		},
-		blocks: []schema.Child[Destination]{quotaBlock(shardQuota, "The limits of each shard. If several destinations write to one stream, set the share of each.")},
+		blocks: []schema.Child[Destination]{quotaBlock(shardQuota, "The limits of each shard. If several destinations write to one stream, set the share of each."), provisionBlock(checkProvisionedStream, provisionStream, provisionDelivery)},
 		check: func(b *schema.Block, d *Destination) {
 			checkAggregateBy(b, d)
 			checkCompression(b, d)
 		},
 		defaults: func(d *Destination) {
 			d.Aggregate, d.AggregateBy, d.Order, d.Compression = "kpl", "key", "key", "none"
+			defaultProvision(d)
 		},
 		price: func(p Prices, u Usage) (float64, bool) {
 			return p.KinesisGB*u.BilledBytes/PricedGB + p.KinesisMillionUnits*u.Units/1e6, p.KinesisGB > 0 || p.KinesisMillionUnits > 0
@@ -86,9 +87,12 @@ var destinationTypes = []destinationType{
 				Means("A record has the events of one key, for dynamic partitioning."),
 			compression,
 		},
-		blocks:   []schema.Child[Destination]{quotaBlock(streamQuota, "The limits of the Firehose stream.")},
-		check:    checkCompression,
-		defaults: func(d *Destination) { d.Order, d.Compression = "key", "none" },
+		blocks: []schema.Child[Destination]{quotaBlock(streamQuota, "The limits of the Firehose stream."), provisionBlock(nil, provisionDelivery)},
+		check:  checkCompression,
+		defaults: func(d *Destination) {
+			d.Order, d.Compression = "key", "none"
+			defaultProvision(d)
+		},
 		price: func(p Prices, u Usage) (float64, bool) {
 			return p.FirehoseGB * u.BilledBytes / PricedGB, p.FirehoseGB > 0
 		},

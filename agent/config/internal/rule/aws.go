@@ -85,6 +85,17 @@ func Role(s string) string {
 	return "is no role"
 }
 
+// alarmTopic matches the ARN of an SNS topic.
+var alarmTopic = regexp.MustCompile(`^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]+$`)
+
+// AlarmTopic accepts the ARN of an SNS topic, or nothing.
+func AlarmTopic(s string) string {
+	if s == "" || alarmTopic.MatchString(s) {
+		return ""
+	}
+	return "is no ARN of an SNS topic"
+}
+
 // queue is the rule for names of queues, account and all: Amazon SQS Developer Guide, November 2026. A stand-in may have a word
 // in the place of the account.
 var queue = regexp.MustCompile(`^/([A-Za-z0-9_-]+)/([A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo)$`)
