@@ -137,6 +137,8 @@ var arrows = map[string][]string{
 	"cmd/standpipe/internal/tapcmd":    {"cmd/standpipe/internal/cli", "client"},
 	"cmd/standpipe/internal/topcmd":    {"cmd/standpipe/internal/cli", "agent/admin"},
 	"cmd/standpipe/internal/putcmd":    {"cmd/standpipe/internal/cli", "client", "proto/standpipe/v1"},
+
+	"cmd/standpipe/internal/provisioncmd": {"cmd/standpipe/internal/cli", "agent", "agent/config", "agent/provision"},
 }
 
 func TestImportsFollowTheArrows(t *testing.T) {

@@ -9,6 +9,9 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 )
 
+// Version is that of the language of policies.
+const Version = "2012-10-17"
+
 // Document is an IAM policy.
 type Document struct {
 	Version   string
@@ -19,8 +22,9 @@ type Document struct {
 type Statement struct {
 	Sid       string
 	Effect    string
+	Principal map[string]string `json:",omitempty"` // of a trust policy
 	Action    []string
-	Resource  []string
+	Resource  []string                     `json:",omitempty"` // none in a trust policy
 	Condition map[string]map[string]string `json:",omitempty"`
 }
 
@@ -32,7 +36,7 @@ type Options struct {
 
 // Policy returns the policy of the configuration's destinations.
 func Policy(conf *config.Config, o Options) Document {
-	doc := Document{Version: "2012-10-17"}
+	doc := Document{Version: Version}
 	for _, s := range conf.Streams {
 		for _, d := range s.Destinations {
 			if o.Role != "" && d.AWS.RoleARN != o.Role {
@@ -117,11 +121,14 @@ func statements(d config.Destination, account string) []Statement {
 // arns makes ARNs of names.
 type arns struct{ region, account string }
 
-func (a arns) partition() string {
+func (a arns) partition() string { return Partition(a.region) }
+
+// Partition returns the partition of the ARNs of a region.
+func Partition(region string) string {
 	switch {
-	case strings.HasPrefix(a.region, "cn-"):
+	case strings.HasPrefix(region, "cn-"):
 		return "aws-cn"
-	case strings.HasPrefix(a.region, "us-gov-"):
+	case strings.HasPrefix(region, "us-gov-"):
 		return "aws-us-gov"
 	}
 	return "aws"

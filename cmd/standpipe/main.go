@@ -18,6 +18,7 @@ import (
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/deadcmd"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/destinationcmd"
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/provisioncmd"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/putcmd"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/tapcmd"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/topcmd"
@@ -31,6 +32,7 @@ var commands = []func() *cobra.Command{
 	newDoctorCommand,
 	newInitCommand,
 	newIAMCommand,
+	provisioncmd.New,
 	putcmd.New,
 	tapcmd.New,
 	newStatusCommand,
