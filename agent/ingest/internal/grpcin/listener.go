@@ -110,7 +110,7 @@ func (w *Listener) options(o *Options) []grpc.ServerOption {
 			MinTime: minPing, PermitWithoutStream: true,
 		}),
 		grpc.StreamInterceptor(w.endOnDrain),
-		grpc.UnknownServiceHandler(unknownMethod),
+		grpc.UnknownServiceHandler(w.unknownMethod(o)),
 	}
 	if w.service.in.Guard != nil {
 		options = append(options, grpc.InTapHandle(w.admit))
@@ -166,12 +166,19 @@ func (w *Listener) Cut() {
 
 // unknownMethod rejects requests to services that are not offered: with gRPC's own text, and for OpenTelemetry's
 // services with a text that names the one on offer.
-func unknownMethod(_ any, s grpc.ServerStream) error {
-	method, _ := grpc.MethodFromServerStream(s)
-	if strings.HasPrefix(method, "/opentelemetry.proto.collector.") {
-		return status.Errorf(codes.Unimplemented, "%s is not offered here; OTLP logs are where the listener has an otlp block", method)
+func (w *Listener) unknownMethod(o *Options) grpc.StreamHandler {
+	signals := &otlp.Signals{Logger: w.service.in.Logger}
+	return func(_ any, s grpc.ServerStream) error {
+		method, _ := grpc.MethodFromServerStream(s)
+		if signal := otlp.SignalOf(method); signal != "" && o.OTLP != nil {
+			signals.LogRejected(signal)
+			return status.Errorf(codes.Unimplemented, "OTLP %s are not taken here; OTLP logs are", signal)
+		}
+		if strings.HasPrefix(method, "/opentelemetry.proto.collector.") {
+			return status.Errorf(codes.Unimplemented, "%s is not offered here; OTLP logs are where the listener has an otlp block", method)
+		}
+		return status.Errorf(codes.Unimplemented, "unknown service or method %s", method)
 	}
-	return status.Errorf(codes.Unimplemented, "unknown service or method %s", method)
 }
 
 // admit admits the caller of a request, before its body is read. Anybody may call health.

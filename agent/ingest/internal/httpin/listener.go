@@ -61,6 +61,7 @@ type Listener struct {
 	origins   map[string]bool
 	pixels    map[string]*Pixel // by path
 	otlp      *otlp.Logs        // nil: not offered
+	signals   *otlp.Signals     // nil as otlp is
 	preflight string            // the headers that a page may send
 
 	ctx    context.Context // ends with Cut
@@ -92,7 +93,7 @@ func New(in *intake.Intake, o Config) *Listener {
 		w.pixels[h.Pixels[i].Path] = &h.Pixels[i]
 	}
 	if o.OTLP != nil {
-		w.otlp = otlp.New(in, o.OTLP, o.MaxRequestSize)
+		w.otlp, w.signals = otlp.New(in, o.OTLP, o.MaxRequestSize), &otlp.Signals{Logger: in.Logger}
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.server = &http.Server{
@@ -164,6 +165,7 @@ func (w *Listener) route(out http.ResponseWriter, r *http.Request) *intake.Rejec
 	case refused != nil:
 		return w.count(refused)
 	case w.otlp != nil && otherSignals[r.URL.Path] != "":
+		w.signals.LogRejected(otherSignals[r.URL.Path])
 		return w.count(notTaken(otherSignals[r.URL.Path]))
 	case !post && !logs && pixel == nil:
 		return w.count(errNoPath)

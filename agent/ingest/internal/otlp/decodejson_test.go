@@ -1,11 +1,13 @@
 package otlp_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
 	logsv1 "go.opentelemetry.io/proto/otlp/logs/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -156,8 +158,11 @@ func TestOTLP_OverTheLimitIsFinal(t *testing.T) {
 	}
 }
 
+// Requests for other signals are rejected with the reason, and the agent log has one line for each signal of a listener.
 func TestOTLP_TakesLogsAlone(t *testing.T) {
-	w := ingestkit.ServeHTTP(t, ingest.Options{Log: ingestkit.NewLog(t), OTLP: &ingest.OTLPOptions{Stream: "bytes"}})
+	var logged bytes.Buffer
+	logger := hclog.New(&hclog.LoggerOptions{Output: &logged})
+	w := ingestkit.ServeHTTP(t, ingest.Options{Log: ingestkit.NewLog(t), OTLP: &ingest.OTLPOptions{Stream: "bytes"}, Logger: logger})
 	for _, signal := range []string{"metrics", "traces"} {
 		for _, kind := range []string{ingestkit.JSON, "Content-Type: application/x-protobuf"} {
 			got := w.Do("POST", "/v1/"+signal, "{}", kind)
@@ -166,14 +171,20 @@ func TestOTLP_TakesLogsAlone(t *testing.T) {
 			}
 		}
 	}
-	s := ingestkit.Serve(t, ingest.Options{Type: ingest.GRPC, Log: ingestkit.NewLog(t), OTLP: &ingest.OTLPOptions{Stream: "bytes"}})
+	s := ingestkit.Serve(t, ingest.Options{Type: ingest.GRPC, Log: ingestkit.NewLog(t), OTLP: &ingest.OTLPOptions{Stream: "bytes"}, Logger: logger})
 	conn := ingestkit.Dial(t, s.Addr())
 	for _, method := range []string{
 		"/opentelemetry.proto.collector.trace.v1.TraceService/Export", "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+		"/opentelemetry.proto.collector.trace.v1.TraceService/Export", "/opentelemetry.proto.collector.later.v1.LaterService/Export",
 	} {
 		err := conn.Invoke(t.Context(), method, &emptypb.Empty{}, &emptypb.Empty{})
 		if got := status.Convert(err); got.Code() != codes.Unimplemented || !strings.Contains(got.Message(), "OTLP logs are") {
 			t.Errorf("%s: got %v", method, err)
+		}
+	}
+	for _, signal := range []string{"metrics", "traces"} {
+		if n := strings.Count(logged.String(), "signal="+signal+"\n"); n != 2 {
+			t.Errorf("%s: got %d lines of the agent log, want one of each listener: %s", signal, n, &logged)
 		}
 	}
 }
