@@ -4,6 +4,7 @@ package agent_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime/pprof"
 	"strconv"
 	"strings"
@@ -36,6 +38,7 @@ const (
 	dirEnv      = "STANDPIPE_BENCH_DIR"      // of its sockets and its log
 	tcpEnv      = "STANDPIPE_BENCH_TCP"      // where it listens beside them; empty: nowhere
 	backlogEnv  = "STANDPIPE_BENCH_BACKLOG"  // the agent's log begins with a backlog
+	byEnv       = "STANDPIPE_BENCH_BY"       // aggregate_by of the Kinesis destinations; empty: the default
 	kinesisEnv  = "STANDPIPE_BENCH_KINESIS"  // the endpoint to which every stream goes; empty: there is one stream, and its destination discards
 	profileEnv  = "STANDPIPE_BENCH_PROFILE"  // where the agent's CPU profile goes; empty: nowhere
 )
@@ -126,6 +129,16 @@ func (s *server) commits(b *testing.B) int { return int(s.figure(b, commitsFigur
 // figure returns a metric of the agent.
 func (s *server) figure(b *testing.B, name string) float64 {
 	b.Helper()
+	_, rest, _ := bytes.Cut(s.metrics(b), []byte(name))
+	var n float64
+	if _, err := fmt.Sscan(string(rest), &n); err != nil {
+		b.Fatalf("%q: %v", name, err)
+	}
+	return n
+}
+
+func (s *server) metrics(b *testing.B) []byte {
+	b.Helper()
 	r, err := s.admin.Get("http://standpipe/metrics")
 	if err != nil {
 		b.Fatal(err)
@@ -135,12 +148,22 @@ func (s *server) figure(b *testing.B, name string) float64 {
 	if err != nil {
 		b.Fatal(err)
 	}
-	_, rest, _ := bytes.Cut(text, []byte(name))
-	var n float64
-	if _, err := fmt.Sscan(string(rest), &n); err != nil {
-		b.Fatalf("%q: %v", name, err)
+	return text
+}
+
+// awaitDelivery returns once no event of any stream is pending.
+func (s *server) awaitDelivery(b *testing.B) {
+	b.Helper()
+	none := regexp.MustCompile(`(?m)^standpipe_pending_events\{.*\} 0$`)
+	all := regexp.MustCompile(`(?m)^standpipe_pending_events\{`)
+	for range 240 {
+		text := s.metrics(b)
+		if len(none.FindAll(text, -1)) == len(all.FindAll(text, -1)) {
+			return
+		}
+		time.Sleep(500 * time.Millisecond) // seldom, since a look costs the agent time
 	}
-	return n
+	b.Fatal("events are pending after two minutes")
 }
 
 // cpu returns the processor time that the process has taken.
@@ -239,7 +262,7 @@ func serveAgent(ctx context.Context, dir, tcp string) error {
 	}
 	if endpoint := os.Getenv(kinesisEnv); endpoint != "" {
 		var err error
-		if conf.Streams, err = toKinesis(endpoint); err != nil {
+		if conf.Streams, err = toKinesis(endpoint, cmp.Or(os.Getenv(byEnv), "key")); err != nil {
 			return err
 		}
 	}
