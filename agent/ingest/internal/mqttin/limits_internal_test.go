@@ -114,3 +114,84 @@ func TestWebsocket_RespondsToALatePing(t *testing.T) {
 	mine.Close()
 	<-ended
 }
+
+// pipedClient returns a client without a listening one, and the other end of its connection.
+func pipedClient() (c *client, its net.Conn) {
+	mine, its := net.Pipe()
+	l := &Listener{in: &intake.Intake{Options: intake.Options{Draining: make(chan struct{})}}}
+	c = &client{listener: l, conn: mine, session: new(session), version: 5}
+	c.reader = packetReader{from: c, max: 1 << 10, budget: budget.New(1 << 20)}
+	return c, its
+}
+
+func TestClient_KeepAliveExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, its := pipedClient()
+		defer its.Close()
+		defer c.conn.Close()
+		c.keepAlive = 20 * time.Second
+		start := time.Now()
+		go io.Copy(io.Discard, its)
+		go func() {
+			time.Sleep(29 * time.Second)
+			its.Write([]byte("\xc0\x00")) // PINGREQ
+		}()
+		if err := c.receive(); !errors.Is(err, packets.ErrKeepAliveTimeout) || time.Since(start) != 59*time.Second {
+			t.Errorf("got %v after %v, want the end 30 s after the last packet", err, time.Since(start))
+		}
+	})
+}
+
+func TestClient_ThatNeverReadsIsDisconnected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, its := pipedClient()
+		defer its.Close()
+		c.out = make([]byte, 10)
+		start := time.Now()
+		c.flush()
+		if _, err := its.Read(make([]byte, 1)); !c.broken || time.Since(start) != writeTimeout || !errors.Is(err, io.EOF) {
+			t.Errorf("got broken %t after %v, then %v, want the end after %v", c.broken, time.Since(start), err, writeTimeout)
+		}
+	})
+}
+
+// Packets on both sides of each length of the remaining length, and of the limit, arrive in pieces of every size.
+func TestPacketReader_RemainingLengths(t *testing.T) {
+	const most = 2097153
+	for _, size := range []int{0, 1, 127, 128, 16383, 16384, 2097151, 2097152, most, most + 1} {
+		for _, piece := range []int{1, 3, 4096, 1 << 22} {
+			if piece < 4096 && size > 16384 {
+				continue
+			}
+			var b bytes.Buffer
+			b.WriteByte(packets.Publish << 4)
+			for n := size; ; n >>= 7 {
+				if n < 0x80 {
+					b.WriteByte(byte(n))
+					break
+				}
+				b.WriteByte(byte(n) | 0x80)
+			}
+			b.Write(make([]byte, size))
+			r := packetReader{from: &pieces{&b, piece}, max: most, budget: budget.New(1 << 23)}
+			_, body, err := r.next()
+			if size > most {
+				if !errors.Is(err, packets.ErrPacketTooLarge) {
+					t.Errorf("%d bytes: got %v, want too large", size, err)
+				}
+				continue
+			}
+			if err != nil || len(body) != size {
+				t.Errorf("%d bytes in pieces of %d: got %d bytes, %v", size, piece, len(body), err)
+			}
+		}
+	}
+}
+
+// pieces is a reader of at most n bytes at a time.
+type pieces struct {
+	from io.Reader
+	n    int
+}
+
+func (p *pieces) Read(b []byte) (int, error) { return p.from.Read(b[:min(len(b), p.n)]) }
