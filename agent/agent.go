@@ -93,7 +93,7 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 		a.logger.Error("dead letters damaged; set aside, new ones go to a new file", "file", path, "error", reason)
 		a.deadCount.Recount()
 	})
-	a.disk = diskwatch.New(a.log, conf.DataDir, func() config.MinFree { return a.conf.Load().WAL.MinFree })
+	a.disk = diskwatch.New(wal.History{Log: a.log}, conf.DataDir, func() config.MinFree { return a.conf.Load().WAL.MinFree })
 	a.streams = newStreams(conf, a.log, a.dead, a.disk, a.metrics, a.logger)
 	a.streams.memory = bound
 	a.uplink = uplink.New(a.streams.link, a.logger, a.monitor.LookSoon)
@@ -108,7 +108,7 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 		return fmt.Errorf("%sadmin: %w", posPrefix(conf.Admin.Pos), err)
 	}
 	a.listeners = &listeners{
-		log: ingest.FromWAL(a.log), reads: a.log, streams: a.streams, register: a.register, metrics: a.metrics, logger: a.logger, memory: bound, clock: a.clock,
+		log: ingest.FromWAL(a.log), reads: wal.History{Log: a.log}, streams: a.streams, register: a.register, metrics: a.metrics, logger: a.logger, memory: bound, clock: a.clock,
 		bound: make(map[listenerKey]*listener), leaving: make(map[*listener]struct{}),
 	}
 	added, err := a.listeners.bindNew(conf)
@@ -146,7 +146,7 @@ func (a *Agent) logOptions(conf *config.Config) wal.Options {
 	w := conf.WAL
 	return wal.Options{
 		Dir: conf.DataDir, MaxSize: w.MaxSize, SegmentSize: w.SegmentSize, CheckpointInterval: w.Checkpoints,
-		OnFull: wal.OnFull(w.OnFull), LockTimeout: w.LockTimeout, ProducerIdle: w.ProducerIdle, NodeName: conf.NodeName,
+		OnFull: wal.OnFull(w.OnFull), Retain: w.Retain, LockTimeout: w.LockTimeout, ProducerIdle: w.ProducerIdle, NodeName: conf.NodeName,
 		Logger: a.logger.Named("wal"), Clock: a.clock.Now, Timelines: a.clock.Timelines,
 		OnCommit: func(c wal.CommitInfo) { a.metrics.Commit(c.Events, c.Duration) },
 	}

@@ -136,7 +136,7 @@ func (a *Agent) apply(conf *config.Config) (changed admin.ReloadChanges, pending
 
 // limits returns the limits of the log that a reload changes.
 func limits(conf *config.Config) wal.Limits {
-	return wal.Limits{MaxSize: conf.WAL.MaxSize, OnFull: wal.OnFull(conf.WAL.OnFull)}
+	return wal.Limits{MaxSize: conf.WAL.MaxSize, OnFull: wal.OnFull(conf.WAL.OnFull), Retain: conf.WAL.Retain}
 }
 
 // streamsChange is the set of open streams for a configuration, built and not yet in use. It holds streams.changing

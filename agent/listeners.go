@@ -25,7 +25,7 @@ import (
 // listeners are the listeners that producers connect to. Its owner serializes all calls.
 type listeners struct {
 	log      ingest.Log
-	reads    *wal.Log
+	reads    wal.History
 	streams  *streams
 	register *access.Register
 	metrics  *admin.Metrics

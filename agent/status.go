@@ -30,7 +30,7 @@ func (a *Agent) snapshot() admin.Status {
 			State: a.state(), StartedAt: admin.Time{Time: a.started},
 		},
 		WAL: admin.WALStatus{
-			Bytes: st.Bytes, MaxBytes: st.MaxBytes, Segments: st.Segments, Written: st.Written,
+			Bytes: st.Bytes, MaxBytes: st.MaxBytes, Segments: st.Segments, RetainedBytes: st.RetainedBytes, RetainedSegments: st.RetainedSegments, Written: st.Written,
 			StateBytes: st.StateBytes, MaxStateBytes: st.MaxStateBytes, StateFull: st.StateFull,
 			DeadBytes: st.DeadBytes, MaxDeadBytes: st.MaxDeadBytes,
 		},

@@ -68,6 +68,7 @@ func drawFullLog(t *testing.T, seed uint64) {
 	upTo := func(most int) int { return int(math.Exp(r.Float64() * math.Log(float64(most)))) }
 	f := &fullLog{t: t, rand: r, sent: make(map[string]uint64), stored: make(map[string]uint64), places: make(map[string]*wal.Cursor)}
 	f.o = wal.Options{MaxSize: 1 << 20 * int64(upTo(64)), OnFull: []wal.OnFull{wal.Reject, wal.Reject, wal.Block, wal.DropOldest}[r.IntN(4)]}
+	f.o.Retain = []time.Duration{0, time.Hour}[r.IntN(2)]
 	least := f.o.MaxSize
 	if r.IntN(2) == 0 {
 		f.volume = 8<<20 + int64(r.IntN(24<<20))
@@ -78,7 +79,7 @@ func drawFullLog(t *testing.T, seed uint64) {
 	}
 	f.streams, f.producers, f.size = upTo(10_000), upTo(16_384), upTo(int(least/8))
 	f.o.Dir = f.folder()
-	t.Logf("max %d, volume %d, %d streams, %d producers, events of %d bytes, %s", f.o.MaxSize, f.volume, f.streams, f.producers, f.size, f.o.OnFull)
+	t.Logf("max %d, volume %d, %d streams, %d producers, events of %d bytes, %s, retain %v", f.o.MaxSize, f.volume, f.streams, f.producers, f.size, f.o.OnFull, f.o.Retain)
 	var said bytes.Buffer
 	f.o.Logger = hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: &said})
 	defer func() {

@@ -21,8 +21,9 @@
 // appends. After any other error of a commit the log has failed: it stores nothing more (ErrFailed), and reads still
 // work.
 //
-// A segment is unlinked when the checkpoints on the disk of all destinations settle all of its events. Events of a
-// stream that never had a destination are kept. A parked cursor (Cursor.Park) needs the events that it had, and none
+// A segment is unlinked, or retained for Options.Retain, when the checkpoints on the disk of all destinations settle all of its events. A retained segment is read by
+// History alone, counts as free, and is unlinked before anything is rejected for lack of space. Events of a stream that
+// never had a destination are kept. A parked cursor (Cursor.Park) needs the events that it had, and none
 // that was appended later. Events that a Policy drops, events that are appended while a cursor is parked, and events
 // that are lost to damage, are counted as dropped in the ledger, with their reason.
 //

@@ -3,12 +3,14 @@ package wal
 import (
 	"cmp"
 	"fmt"
+	"time"
 )
 
 // Limits are the options of a log that may change while it is open. A zero field is the default of its option.
 type Limits struct {
-	MaxSize int64  // see Options
-	OnFull  OnFull // see Options
+	MaxSize int64         // see Options
+	OnFull  OnFull        // see Options
+	Retain  time.Duration // see Options
 }
 
 // smallestPerState is the least MaxSize, as a multiple of the size of the state: see capacity.MostState.
@@ -17,7 +19,7 @@ const smallestPerState = 8
 // CheckLimits returns an error if SetLimits would leave the log unusable: with too few bytes for its streams, destinations and
 // producers, which do not become fewer when events are settled.
 func (l *Log) CheckLimits(x Limits) error {
-	o := Options{Dir: l.opts.Dir, MaxSize: x.MaxSize, OnFull: x.OnFull}
+	o := Options{Dir: l.opts.Dir, MaxSize: x.MaxSize, OnFull: x.OnFull, Retain: x.Retain}
 	if err := o.validate(); err != nil {
 		return err
 	}
@@ -33,6 +35,8 @@ func (l *Log) SetLimits(x Limits) {
 	mode := cmp.Or(x.OnFull, Reject)
 	l.onFull.Store(&mode)
 	l.capacity.SetMax(cmp.Or(x.MaxSize, DefaultMaxSize))
+	l.retained.SetPeriod(x.Retain)
+	l.truncator.Trim()
 	l.committer.Wake()
 	for _, s := range l.streams.sorted() {
 		s.settled.Wake()

@@ -18,6 +18,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/loss"
 	"github.com/standpipe/standpipe/wal/internal/reader"
+	"github.com/standpipe/standpipe/wal/internal/retain"
 	"github.com/standpipe/standpipe/wal/internal/roll"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/truncate"
@@ -32,6 +33,7 @@ import (
 //   - commit.Committer stores appends and checkpoints.
 //   - roll.Roller seals the newest segment and makes the next.
 //   - truncate.Truncator unlinks settled segments, and compact.Compactor shrinks segments that are settled in part.
+//   - retain.Keeper decides which settled segments stay for replay.
 //   - retention applies the streams' policies.
 //   - capacity.Capacity bounds the bytes.
 //   - damage counts the events that are lost with unreadable parts; loss.Counter finds them.
@@ -56,11 +58,13 @@ type Log struct {
 	times    *timeline.Table
 	segments *liveset.Set
 	reader   reader.Reader
+	history  reader.Reader // reads the retained segments too
 	streams  streamTable
 
 	committer *commit.Committer
 	roller    *roll.Roller
 	truncator *truncate.Truncator
+	retained  *retain.Keeper
 	compactor *compact.Compactor
 	retention retention
 	capacity  *capacity.Capacity
@@ -88,10 +92,16 @@ func newLog(o Options) *Log {
 		l.committer.Touch(CheckpointInterval)
 	})
 	l.reader = reader.Reader{Segments: l.segments, End: l.Next, Times: l.times, Patience: o.readPatience}
+	l.history = l.reader
+	l.history.Retained = true
 	l.capacity = capacity.New(capacity.Options{
 		Dir: l.dir, MaxSize: o.MaxSize, LeastSize: MinMaxSize, SegmentSize: o.SegmentSize, LargestCommit: commit.LargestCommit,
 		Segments: l.segments, Logger: o.Logger, Clock: o.Clock,
+		Release: func(bytes int64) bool { l.retained.Demand(bytes); return l.truncator.Release() },
+		Trim:    func() { l.truncator.Trim() },
 	})
+	l.retained = retain.New(l.segments, l.capacity)
+	l.retained.SetPeriod(o.Retain)
 	l.streams = streamTable{log: l, all: make(map[string]*stream)}
 	l.roller = roll.New(roll.Options{
 		Dir: l.dir, SegmentSize: o.SegmentSize, Segments: l.segments, Capacity: l.capacity, Files: &l.files, Logger: o.Logger,
@@ -99,12 +109,12 @@ func newLog(o Options) *Log {
 	})
 	l.truncator = truncate.New(truncate.Options{
 		Segments: l.segments, Logger: o.Logger, Closing: l.closing, Needs: l.streams.needsAfterCrash,
-		Unlink: o.unlink, SyncFolder: func() error { return l.lock.Sync() },
+		Keep: l.retained.Keeps, Surplus: l.retained.Surplus, Unlink: o.unlink, SyncFolder: func() error { return l.lock.Sync() },
 		Found: o.settledStep, Freed: func() { l.committer.Wake() }, Searched: func() { l.compactor.Start() },
 	})
 	l.compactor = compact.NewCompactor(compact.Options{
 		Segments: l.segments, Capacity: l.capacity, Destinations: destinations{&l.streams}, SegmentSize: o.SegmentSize, Files: &l.files,
-		Logger: o.Logger, AtOnce: o.compactAtOnce, Usable: func() bool { return l.usable() == nil }, Closing: l.closing,
+		Logger: o.Logger, AtOnce: o.compactAtOnce, Spares: l.retained.Spares, Usable: func() bool { return l.usable() == nil }, Closing: l.closing,
 		SyncFolder: func() error { return l.lock.Sync() }, Step: o.compactStep,
 	})
 	l.retention = newRetention(l)
@@ -148,6 +158,9 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	}
 	if err := l.recover(ctx); err != nil {
 		return nil, errors.Join(err, l.release())
+	}
+	if o.Retain > 0 {
+		l.truncator.Sort()
 	}
 	if l.capacity.Space() < l.capacity.Plenty() {
 		l.capacity.NoteFull()

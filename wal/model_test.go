@@ -70,6 +70,7 @@ type model struct {
 
 	streams   map[string]*modelStream
 	producers map[string]*modelProducer
+	readable  map[string]map[uint64]bool // the events that the last check found in the history, and that must stay
 }
 
 type modelStream struct {
@@ -127,6 +128,7 @@ func newModel(t *testing.T, seed uint64) *model {
 			MaxSize: []int64{2 << 20, 12 << 20, 64 << 20}[r.IntN(3)], OnFull: []wal.OnFull{wal.Reject, wal.DropOldest}[r.IntN(2)],
 			SegmentSize:  []int64{64 << 10, 256 << 10, 1 << 20}[r.IntN(3)],
 			CommitLinger: []time.Duration{0, 0, time.Millisecond}[r.IntN(3)],
+			Retain:       []time.Duration{0, long}[r.IntN(2)],
 		},
 		streams: make(map[string]*modelStream), producers: make(map[string]*modelProducer),
 	}
@@ -194,7 +196,7 @@ func (m *model) step() {
 		do     func()
 	}{
 		{40, m.append}, {8, m.resend}, {20, m.settle}, {10, m.readSome}, {5, m.sync},
-		{2, m.reopen}, {2, m.crash}, {6, m.place}, {2, m.park}, {2, m.leave}, {1, m.forget}, {3, m.check}, {3, m.waitSettled}, {2, m.age},
+		{2, m.reopen}, {2, m.crash}, {6, m.place}, {2, m.park}, {2, m.leave}, {1, m.forget}, {3, m.check}, {3, m.waitSettled}, {2, m.age}, {1, m.retain},
 	}
 	total := 0
 	for _, s := range steps {

@@ -79,6 +79,7 @@ func (m *model) check() {
 	m.drop()
 	for name, s := range inOrder(m.streams) {
 		m.compare(name, s, 1, wal.AllLanes, 1<<20)
+		m.compareRetained(name, s)
 		var appended wal.Count
 		for i := range s.events {
 			appended.Add(wal.Count{Events: 1, Bytes: uint64(len(s.events[i].Data))})
@@ -96,7 +97,7 @@ func (m *model) check() {
 	synctest.Wait()
 	files, err := filepath.Glob(filepath.Join(m.opts.Dir, "wal", "*.seg"))
 	st := m.log.Stat()
-	if ready := len(files) - st.Segments; err != nil || ready < 0 || ready > 1 || st.Bytes > st.MaxBytes {
+	if ready := len(files) - st.Segments - st.RetainedSegments; err != nil || ready < 0 || ready > 1 || st.Bytes+st.RetainedBytes > st.MaxBytes {
 		m.t.Errorf("got %d files %v, stat %+v", len(files), files, st)
 	}
 }

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -82,6 +84,40 @@ func fillToTheLastBlock(t *testing.T, d *disk) {
 		t.Errorf("got offset %d, want %d", got, stored.Events+1)
 	}
 	must(t, l.Close())
+}
+
+// Retained segments are unlinked before an append finds no space, whoever fills the disk.
+func TestNoSpace_RetainedSegmentsGoFirst(t *testing.T) {
+	for name, make := range smallDisks {
+		t.Run(name, func(t *testing.T) {
+			d, err := make(t)
+			if err != nil {
+				notTested(t, "a full disk, since this process may not mount one", err)
+				return
+			}
+			l, err := wal.Open(t.Context(), wal.Options{Dir: filepath.Join(d.Mount, "data"), SegmentSize: 256 << 10, Retain: time.Hour})
+			must(t, err)
+			p, _ := l.OpenCursor("s", "d")
+			for range 200 {
+				appendOne(t, l, "s", "k", strings.Repeat("x", 20_000))
+				settleAll(l, p, p.Stat().Pending)
+				sync(t, l)
+			}
+			if got := l.Stat(); got.RetainedSegments < 4 {
+				t.Fatalf("got %+v, want several segments retained", got)
+			}
+			fillDisk(t, d.Mount)
+			for range 10 { // they have more bytes than that
+				appendOne(t, l, "s", "k", strings.Repeat("x", 50_000))
+			}
+			fill(t, l, "s", 50_000, 1)
+			if got := l.Stat(); got.RetainedBytes > 0 {
+				t.Errorf("got %+v when an append was rejected, want nothing retained", got)
+			}
+			must(t, l.Close())
+			d.Detach()
+		})
+	}
 }
 
 // settleFirst settles the first n events and syncs the log.

@@ -35,11 +35,14 @@ type Options struct {
 	CheckpointInterval time.Duration // default 250 ms
 	OnFull             OnFull        // default Reject
 	LockTimeout        time.Duration // how long to wait for another holder of Dir; default 30 s
-	ProducerIdle       time.Duration // a producer that sends nothing for this long is evicted; default 7 days
-	NodeName           string        // written into the lock file beside the process id
-	Logger             hclog.Logger  // default: none
-	Clock              func() time.Time
-	Timelines          *timeline.Table // of Dir; Open loads it; default: timeline.New(Dir)
+	// Retain is how long a segment that every destination has settled stays for History, counted from its seal; 0: it
+	// is unlinked at once. It goes earlier when appends, the volume or other uses of MaxSize want its bytes.
+	Retain       time.Duration
+	ProducerIdle time.Duration // a producer that sends nothing for this long is evicted; default 7 days
+	NodeName     string        // written into the lock file beside the process id
+	Logger       hclog.Logger  // default: none
+	Clock        func() time.Time
+	Timelines    *timeline.Table // of Dir; Open loads it; default: timeline.New(Dir)
 	// OnCommit, if set, is called after every commit that held events, on the goroutine that commits: one call at a
 	// time, before the appends return.
 	OnCommit func(CommitInfo)
@@ -80,6 +83,9 @@ func (o *Options) validate() error {
 	case Reject, Block, DropOldest:
 	default:
 		return fmt.Errorf("wal: on full %q is not reject, block or drop_oldest", o.OnFull)
+	}
+	if o.Retain < 0 {
+		return fmt.Errorf("wal: a retention of %v is negative", o.Retain)
 	}
 	if o.LockTimeout == 0 {
 		o.LockTimeout = DefaultLockTimeout

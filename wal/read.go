@@ -16,3 +16,18 @@ type Chunk = reader.Chunk
 func (l *Log) Read(streamName string, from uint64, lanes LaneSet, limit int) (Chunk, error) {
 	return l.reader.Read(streamName, from, lanes, limit)
 }
+
+// History is a log with its retained segments: see Options.Retain.
+type History struct{ *Log }
+
+// Read is Log.Read, of the retained segments too. Settled events may be gone at any time, with gaps between events that are
+// still there, so a caller that needs every event compares the offsets.
+func (h History) Read(streamName string, from uint64, lanes LaneSet, limit int) (Chunk, error) {
+	return h.history.Read(streamName, from, lanes, limit)
+}
+
+// Yield unlinks the oldest retained segments of at least that many bytes, and returns once they are gone. It reports whether
+// there were any.
+func (h History) Yield(bytes int64) bool {
+	return h.segments.Use().Retained > 0 && h.capacity.Release(bytes)
+}

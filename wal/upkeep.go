@@ -32,6 +32,7 @@ func (l *Log) upkeep() {
 		l.capacity.EndStateFull(now)
 		l.compactor.Start()
 		l.truncator.RetryFailed() // no checkpoint may be due
+		l.truncator.Trim()
 		select {
 		case <-time.After(max(every, upkeepLeast)):
 		case <-l.retention.policyChanged:

@@ -40,6 +40,7 @@ var walColumns = []column[WALStatus]{
 	gauge("disk_free_bytes", "Free bytes on the volume of the data directory.", func(w WALStatus) float64 { return float64(w.DiskFreeBytes) }),
 	counter("wal_written_bytes_total", "Bytes written to the WAL's segments: whole pages, without the file system's own writes.", func(w WALStatus) float64 { return float64(w.Written) }),
 	counter("device_written_bytes_total", "Bytes written to the device of the data directory by all programs since the start of the agent; 0: unknown.", func(w WALStatus) float64 { return float64(w.DeviceWritten) }),
+	gauge("wal_retained_bytes", "Bytes of settled segments that stay for replay, beside those of wal_bytes.", func(w WALStatus) float64 { return float64(w.RetainedBytes) }),
 	gauge("wal_segments", "Segments of the WAL.", func(w WALStatus) float64 { return float64(w.Segments) }),
 }
 

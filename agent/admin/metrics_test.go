@@ -48,6 +48,7 @@ var contract = map[string]string{
 	"standpipe_destination_waiting":                  "GAUGE destination,reason,stream",
 	"standpipe_wal_bytes":                            "GAUGE ",
 	"standpipe_wal_max_bytes":                        "GAUGE ",
+	"standpipe_wal_retained_bytes":                   "GAUGE ",
 	"standpipe_wal_segments":                         "GAUGE ",
 	"standpipe_wal_failed":                           "GAUGE ",
 	"standpipe_wal_written_bytes_total":              "COUNTER ",

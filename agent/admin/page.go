@@ -151,6 +151,9 @@ func (p *page) Unsigned(n int64) uint64 { return uint64(max(n, 0)) }
 // WALBytes is the size of the WAL, for the template's function bytes.
 func (p *page) WALBytes() uint64 { return p.Unsigned(p.WAL.Bytes) }
 
+// WALRetained is the size of the retained segments.
+func (p *page) WALRetained() uint64 { return p.Unsigned(p.WAL.RetainedBytes) }
+
 // WALMax is the limit of WALBytes.
 func (p *page) WALMax() uint64 { return p.Unsigned(p.WAL.MaxBytes) }
 

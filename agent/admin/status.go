@@ -35,9 +35,13 @@ type AgentStatus struct {
 
 // WALStatus is the state of the WAL.
 type WALStatus struct {
-	Bytes    int64 `json:"bytes"`     // of all segments
+	Bytes    int64 `json:"bytes"`     // of all segments but the retained ones
 	MaxBytes int64 `json:"max_bytes"` // the limit of Bytes
 	Segments int   `json:"segments"`
+	// RetainedBytes are occupied beside Bytes by segments that all destinations have settled and that stay for tap and replay.
+	// New events count them as free.
+	RetainedBytes    int64 `json:"retained_bytes"`
+	RetainedSegments int   `json:"retained_segments"`
 	// Written counts the bytes written to segments since the start of the process: whole pages, without the file system's own
 	// writes. WrittenPerDay is its rate over the last hour, or since the start.
 	Written       int64   `json:"written_bytes"`

@@ -111,7 +111,8 @@ type WAL struct {
 	MaxAge       time.Duration // older events are dropped; 0: never
 	ProducerIdle time.Duration // the state of a producer is dropped after this time without an append
 	LockTimeout  time.Duration
-	MinFree      MinFree // below it, appends are rejected
+	MinFree      MinFree       // below it, appends are rejected
+	Retain       time.Duration // settled segments stay for replay; 0: not at all
 }
 
 // Linger is the longest waits of appends for others that share their commit.

@@ -154,6 +154,9 @@ var (
 				Means("The reaction to an append beyond max_size: reject it, block it, or drop the oldest events."),
 			minFree("min_free", func(w *WAL) *MinFree { return &w.MinFree }).Reloaded().
 				Means("The free space of the file system that is left to others. Below it, appends are rejected."),
+			schema.Duration("retain", "1h", func(w *WAL) *time.Duration { return &w.Retain }, 0).Reloaded().
+				Means("How long a segment that all destinations have settled stays for tap and replay, counted from its seal. It goes earlier when " +
+					"new events or min_free want its space. 0s: it goes at once."),
 			schema.Duration("max_age", "72h", func(w *WAL) *time.Duration { return &w.MaxAge }, 0).Reloaded().
 				Means("Older undelivered events are dropped. 0s: never."),
 			schema.Duration("producer_idle", "168h", func(w *WAL) *time.Duration { return &w.ProducerIdle }, time.Minute).

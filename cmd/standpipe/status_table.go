@@ -113,6 +113,9 @@ func (t *statusTable) wal(w admin.WALStatus) {
 	}
 	t.Note("wal    ", fmt.Sprintf("%s of %s in use (%d %%), %s%s", humanize.IBytes(uint64(max(w.Bytes, 0))),
 		humanize.IBytes(uint64(max(w.MaxBytes, 0))), w.Percent(), cli.Number(w.Segments, "segment"), full))
+	if w.RetainedBytes > 0 {
+		t.Note("       ", fmt.Sprintf("%s in %s retained for replay", humanize.IBytes(uint64(w.RetainedBytes)), cli.Number(w.RetainedSegments, "segment")))
+	}
 	if w.Failed != "" {
 		t.Note("       ", "failed: "+w.Failed)
 	}

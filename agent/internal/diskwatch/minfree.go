@@ -37,6 +37,16 @@ func (s *space) rejection() error {
 	return nil
 }
 
+// missing returns by how many bytes the free space falls short of min_free and the margin above it, at which retained segments are
+// unlinked; 0 or less: it does not.
+func missing(v wal.Volume, m config.MinFree) int64 {
+	needed := m.Of(v.Size)
+	if needed == 0 {
+		return 0
+	}
+	return needed + needed/spaceMargin - v.Free
+}
+
 // update compares the free space with the setting.
 func (s *space) update(v wal.Volume, m config.MinFree) {
 	needed := m.Of(v.Size)

@@ -12,10 +12,11 @@ import (
 // interval is the time between two looks at the disk.
 const interval = 500 * time.Millisecond
 
-// Log is the part of wal.Log that looks at the disk.
+// Log is the part of wal.History that concerns the disk.
 type Log interface {
 	Volume() (wal.Volume, error)
 	SetAside() ([]string, error)
+	Yield(bytes int64) bool
 }
 
 // Watch has the last known state of the disk. A look hangs as the disk does, so one goroutine looks, and neither the
@@ -69,9 +70,12 @@ func (w *Watch) Run(ctx context.Context) {
 	}
 }
 
-// Look updates the state of the disk, and the rejection of appends for min_free.
+// Look updates the state of the disk, and the rejection of appends for min_free. Retained segments go first.
 func (w *Watch) Look() {
 	volume, volumeErr := w.log.Volume()
+	if missing := missing(volume, w.minFree()); volumeErr == nil && missing > 0 && w.log.Yield(missing) {
+		volume, volumeErr = w.log.Volume()
+	}
 	names, namesErr := w.log.SetAside()
 	device := deviceWritten(w.dir)
 	w.mu.Lock()

@@ -18,6 +18,7 @@ type disk struct {
 	setAside []string
 	err      error
 	hang     chan struct{}
+	retained int64 // bytes of retained segments
 }
 
 func (d *disk) Volume() (wal.Volume, error) {
@@ -25,6 +26,13 @@ func (d *disk) Volume() (wal.Volume, error) {
 		<-d.hang
 	}
 	return d.volume, d.err
+}
+
+// Yield makes the retained bytes free.
+func (d *disk) Yield(bytes int64) bool {
+	yields := min(bytes, d.retained)
+	d.volume.Free, d.retained = d.volume.Free+yields, d.retained-yields
+	return yields > 0
 }
 
 func (d *disk) SetAside() ([]string, error) { return d.setAside, d.err }
@@ -68,4 +76,22 @@ func TestWatch_DiskHangs(t *testing.T) {
 			t.Errorf("afterwards: got %+v, %v", volume, w.Rejection())
 		}
 	})
+}
+
+// Retained segments are unlinked before the free space is under min_free, and no more of them than that takes.
+func TestWatch_RetainedSegmentsGoBeforeMinFree(t *testing.T) {
+	d := &disk{volume: wal.Volume{Free: 300, Size: 1000}, retained: 150}
+	w := diskwatch.New(d, "", func() config.MinFree { return config.MinFree{Bytes: 200} })
+	for _, step := range []struct {
+		used, free, retained int64
+		low                  bool
+	}{{0, 300, 150, false}, {85, 215, 150, false}, {10, 210, 145, false}, {140, 210, 5, false}, {30, 185, 0, true}} {
+		d.volume.Free -= step.used
+		d.volume.Free = max(d.volume.Free, 0)
+		w.Look()
+		volume, _ := w.State()
+		if low := w.Rejection() != nil; volume.Free != step.free || d.retained != step.retained || low != step.low {
+			t.Errorf("after %d bytes: got %d free, %d retained, low %v, want %+v", step.used, volume.Free, d.retained, low, step)
+		}
+	}
 }

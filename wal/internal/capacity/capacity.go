@@ -22,6 +22,8 @@ type Options struct {
 	Segments      *liveset.Set
 	Logger        hclog.Logger
 	Clock         func() time.Time
+	Release       func(bytes int64) bool // unlinks retained segments of that many bytes; false: the log closes
+	Trim          func()                 // lets the retained segments leave Headroom free, and returns at once
 }
 
 // Capacity calculates the free bytes of the log: under MaxSize, and on the volume. Any goroutine may call its methods.
@@ -36,6 +38,8 @@ type Capacity struct {
 
 	Carry Carry
 
+	Retained Retained
+
 	copying   atomic.Int64              // the most bytes that the copy under way occupies
 	dead      atomic.Int64              // bytes that the file of dead letters may occupy
 	volume    atomic.Int64              // bytes that the log has and could have on its volume, at the last query
@@ -48,6 +52,7 @@ type Capacity struct {
 // New returns the capacity of a log that has no dead letters and an empty state.
 func New(o Options) *Capacity {
 	c := &Capacity{Options: o, limits: limits{segmentSize: o.SegmentSize}}
+	c.Retained.capacity = c
 	c.SetMax(o.MaxSize)
 	return c
 }
@@ -112,11 +117,12 @@ func (c *Capacity) longest() int64 {
 
 // SpaceOnDisk returns the bytes that appends may take now, by the volume's free bytes.
 func (c *Capacity) SpaceOnDisk() int64 {
+	use := c.Segments.Use() // before the volume: a segment that is unlinked meanwhile may count twice, and never less than once
 	free, err := disk.Free(c.Dir)
 	if err != nil {
 		return math.MaxInt64
 	}
-	use := c.Segments.Use()
+	free += use.Retained
 	used, allocated := c.usedByNewest(use), use.Newest.Allocated()
 	c.volume.Store(free + c.around(use) + max(used, allocated))
 	ahead := allocated - used
@@ -163,7 +169,8 @@ func (c *Capacity) Allocate(s *liveset.Segment, need, spare int64) error {
 	if ahead+c.copyReserve() > c.Limit() {
 		ahead = want
 	}
-	err := s.Allocate(ahead)
+	c.Retained.fit(ahead - have)
+	err := c.Retained.WithSpace(ahead-have, func() error { return s.Allocate(ahead) })
 	if disk.NoSpace(err) && ahead > want {
 		err = s.Allocate(want)
 	}
@@ -185,10 +192,11 @@ func (c *Capacity) around(use liveset.Use) int64 {
 // reserves nothing, if there are too few free bytes.
 func (c *Capacity) HoldCopy(bytes int64) bool {
 	c.copying.Store(bytes)
-	if bytes > c.copyReserve() && min(c.unallocated()-c.margin(), c.SpaceOnDisk()-c.copying.Load()) < 0 {
+	if bytes > c.copyReserve() && min(c.unallocated(c.Segments.Use())-c.margin(), c.SpaceOnDisk()-c.copying.Load()) < 0 {
 		c.copying.Store(0)
 		return false
 	}
+	c.Retained.fit(0)
 	return true
 }
 
@@ -196,8 +204,7 @@ func (c *Capacity) HoldCopy(bytes int64) bool {
 func (c *Capacity) EndCopy() { c.copying.Store(0) }
 
 // unallocated returns the bytes under MaxSize that are neither in use nor reserved.
-func (c *Capacity) unallocated() int64 {
-	use := c.Segments.Use()
+func (c *Capacity) unallocated(use liveset.Use) int64 {
 	newest := max(c.usedByNewest(use)+c.Reserve(use.Newest), use.Newest.Allocated())
 	return c.maxSegments() - c.around(use) - c.nextNeeds(use) - newest
 }

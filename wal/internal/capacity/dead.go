@@ -22,10 +22,11 @@ func (c *Capacity) ShrinkDead(bytes int64) bool {
 // GrowDead is ShrinkDead, and takes free bytes from the segments too. If there are too few, it changes nothing and
 // returns false. No commit may be under way: it may use the free bytes.
 func (c *Capacity) GrowDead(bytes int64) bool {
-	if bytes-c.deadHeld() > c.unallocated()-max(c.copyReserve()-c.copying.Load(), 0) {
+	if bytes-c.deadHeld() > c.unallocated(c.Segments.Use())-max(c.copyReserve()-c.copying.Load(), 0) {
 		return false
 	}
 	c.dead.Store(bytes)
+	c.Retained.fit(0)
 	return true
 }
 

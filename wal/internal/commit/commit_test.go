@@ -100,6 +100,7 @@ func newLog(t *testing.T) *log {
 	closing := make(chan struct{})
 	truncator := truncate.New(truncate.Options{
 		Segments: l.set, Logger: logger, Closing: closing, Needs: l.stream.Needs, Unlink: func(string) error { return nil },
+		Keep: func(*liveset.Segment) bool { return false }, Surplus: func() []*liveset.Segment { return nil },
 		SyncFolder: func() error { return nil }, Found: func() {}, Freed: func() {}, Searched: func() {},
 	})
 	l.Committer = commit.New(commit.Options{

@@ -36,11 +36,12 @@ type Options struct {
 	SegmentSize  int64
 	Files        *segfile.Files
 	Logger       hclog.Logger
-	AtOnce       bool              // compact also segments that may drain by themselves, and do not wait between two searches
-	Usable       func() bool       // reports whether the log is neither closed nor failed
-	Closing      <-chan struct{}   // closed when the log closes
-	SyncFolder   func() error      // syncs the folder of the segments
-	Step         func(name string) // called when a compaction has finished a step: copied, shrunk
+	AtOnce       bool                            // compact also segments that may drain by themselves, and do not wait between two searches
+	Spares       func(seg *liveset.Segment) bool // the segment is not to be compacted now
+	Usable       func() bool                     // reports whether the log is neither closed nor failed
+	Closing      <-chan struct{}                 // closed when the log closes
+	SyncFolder   func() error                    // syncs the folder of the segments
+	Step         func(name string)               // called when a compaction has finished a step: copied, shrunk
 }
 
 // Compactor replaces sealed segments by copies without the events that every destination has settled. A destination, or
@@ -166,7 +167,7 @@ func (c *Compactor) candidates(settled uint64) (found []liveset.Sealed) {
 		}
 		notes[s.Segment] = n
 		waits := n.settledThen > 0 && settled < n.settledThen+uint64(s.Size)/2
-		if !n.failed && !waits && !s.Damaged && s.Index() == nil && s.Size >= 2*leastFreed {
+		if !n.failed && !waits && !s.Damaged && !c.o.Spares(s.Segment) && s.Index() == nil && s.Size >= 2*leastFreed {
 			found = append(found, s)
 		}
 	}

@@ -55,7 +55,7 @@ func newCompactor(t *testing.T, streams []string, d compact.Destinations, atOnce
 	})
 	return compact.NewCompactor(compact.Options{
 		Segments: set, Capacity: room, Destinations: d, SegmentSize: 64 << 10, Files: files, Logger: logger, AtOnce: atOnce,
-		Usable: func() bool { return true }, Closing: make(chan struct{}),
+		Spares: func(*liveset.Segment) bool { return false }, Usable: func() bool { return true }, Closing: make(chan struct{}),
 		SyncFolder: func() error { return nil }, Step: func(string) {},
 	}), lines
 }

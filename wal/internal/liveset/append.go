@@ -1,6 +1,10 @@
 package liveset
 
-import "github.com/standpipe/standpipe/wal/internal/segment"
+import (
+	"time"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
+)
 
 // Publish makes a commit visible: the newest segment has a state by now, and show puts the new spans of the streams into
 // it, see Continued. No reader sees one span without the others.
@@ -58,6 +62,7 @@ func (set *Set) Roll(old, next *Segment) {
 	set.mu.Lock()
 	defer set.mu.Unlock()
 	old.size = max(old.Disk(), old.Used()) // blocks may be counted late
+	old.sealedAt = time.Now()
 	set.all = append(set.all, next)
 	set.sealed += old.size
 	set.next = nil

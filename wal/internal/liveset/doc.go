@@ -7,9 +7,12 @@
 // be the next segment, which is ready to follow the newest. Find and Parts see the events of a commit together, from the
 // return of Publish on.
 //
-// Segments leave the row through Remove, and lose events through Replace. Neither happens while a Hold is under way. A
-// segment that a reader has found stays usable: a read of a removed segment returns segfile.ErrGone, and a read of a
-// replaced one is repeated (segfile.File.Replaced).
+// Segments leave the row through Remove and Retain, and lose events through Replace. None of this happens while a
+// Hold is under way. A segment that a reader has found stays usable: a read of a removed segment returns segfile.ErrGone, and
+// a read of a replaced one is repeated (segfile.File.Replaced).
+//
+// Retained segments are beside the row. FindAny alone finds them, and Release removes them, also during a Hold: no cursor
+// needs their events, and none will.
 //
 // # Assumptions
 //

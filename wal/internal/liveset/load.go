@@ -1,7 +1,9 @@
 package liveset
 
 import (
+	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
@@ -9,7 +11,7 @@ import (
 
 // Load adds a sealed segment with its events when the log is opened.
 func (set *Set) Load(file *segfile.File, spans map[string]segment.Span, gapped bool) {
-	seg := &Segment{File: file, spans: spans, gapped: gapped, size: file.Disk()}
+	seg := &Segment{File: file, spans: spans, gapped: gapped, size: file.Disk(), sealedAt: writtenAt(file.Path)}
 	set.mu.Lock()
 	defer set.mu.Unlock()
 	set.all = append(set.all, seg)
@@ -17,6 +19,15 @@ func (set *Set) Load(file *segfile.File, spans map[string]segment.Span, gapped b
 	for name := range spans {
 		set.noteLocked(name)
 	}
+}
+
+// writtenAt returns when the file was last written, by the host's clock; at most now.
+func writtenAt(path string) time.Time {
+	now := time.Now()
+	if st, err := os.Stat(path); err == nil && st.ModTime().Before(now) {
+		return st.ModTime()
+	}
+	return now
 }
 
 // noteLocked records that the set has events of the stream.

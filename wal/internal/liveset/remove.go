@@ -1,6 +1,10 @@
 package liveset
 
-import "github.com/standpipe/standpipe/wal/internal/segment"
+import (
+	"slices"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
+)
 
 // Hold keeps every segment as it is, until release is called: Remove and Replace change nothing.
 func (set *Set) Hold() (release func()) {
@@ -31,6 +35,11 @@ func (set *Set) Look() (at Look, ok bool) {
 func (set *Set) Remove(gone []*Segment, since Look) bool {
 	set.mu.Lock()
 	defer set.mu.Unlock()
+	return set.removeLocked(gone, since)
+}
+
+// removeLocked is Remove with mu held.
+func (set *Set) removeLocked(gone []*Segment, since Look) bool {
 	if set.holds != since.holds {
 		return false
 	}
@@ -51,7 +60,11 @@ func (set *Set) Remove(gone []*Segment, since Look) bool {
 func (set *Set) Unlinked(seg *Segment) {
 	set.mu.Lock()
 	defer set.mu.Unlock()
-	set.sealed -= seg.size
+	if seg.retained {
+		set.retainedBytes -= seg.size
+	} else {
+		set.sealed -= seg.size
+	}
 }
 
 // Spans returns the span of each stream in the sealed segment.
@@ -71,7 +84,8 @@ type Copy struct {
 }
 
 // Replace replaces the spans and then the file of a sealed segment by those of its copy. It changes nothing and returns
-// false if the copy does not suffice, a part of the segment was given up, or a Hold is under way. A reader with the old
+// false if the copy does not suffice, the segment has left the row, a part of it was given up, or a Hold is under way. A
+// reader with the old
 // spans may meet the new file, and then looks up the segment again.
 func (set *Set) Replace(seg *Segment, c *Copy) (replaced bool, err error) {
 	set.replacing.Lock()
@@ -89,7 +103,7 @@ func (set *Set) Replace(seg *Segment, c *Copy) (replaced bool, err error) {
 func (set *Set) replaceSpans(seg *Segment, c *Copy) bool {
 	set.mu.Lock()
 	defer set.mu.Unlock()
-	if set.holders.Load() > 0 || len(seg.bad) > 0 || !c.Suffices(seg.spans) {
+	if set.holders.Load() > 0 || len(seg.bad) > 0 || !slices.Contains(set.all, seg) || !c.Suffices(seg.spans) {
 		return false
 	}
 	seg.spans, seg.gapped = c.Spans, true

@@ -1,6 +1,8 @@
 package liveset
 
 import (
+	"time"
+
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
@@ -16,6 +18,8 @@ type Segment struct {
 	spans        map[string]segment.Span
 	bad          map[string][]segment.Run // the unreadable parts of each stream
 	gapped       bool                     // it was compacted, and lacks some events
+	retained     bool                     // its bytes count in Set.retainedBytes
+	sealedAt     time.Time                // zero until it is sealed
 }
 
 // NewSegment returns a segment without events.
@@ -30,6 +34,10 @@ func (s *Segment) Preallocated() bool { return s.preallocated }
 // Continued reports whether the segment lacks entries of producers that the segment before it has. The same goroutines as
 // for Preallocated may call it.
 func (s *Segment) Continued() bool { return s.continued }
+
+// SealedAt returns when the sealed segment was sealed. After a restart that is the time of its file by the host's clock, or
+// that of the start if it is later.
+func (s *Segment) SealedAt() time.Time { return s.sealedAt }
 
 // Part is the part of a stream that one segment holds.
 type Part struct {
@@ -49,9 +57,11 @@ type Sealed struct {
 
 // Use is the bytes that the segments occupy at one instant.
 type Use struct {
-	Segments     int // without the next
-	Sealed       int64
-	Next         int64    // 0: there is no next segment
-	Newest       *Segment // its File has the bytes that it uses and that are allocated
-	Preallocated bool     // the newest has no state yet
+	Segments         int      // without the next
+	Sealed           int64    // without the retained
+	Retained         int64    // occupied by segments that every destination has settled, and that stay for replay
+	RetainedSegments int      // those of Retained that are not about to be unlinked
+	Next             int64    // 0: there is no next segment
+	Newest           *Segment // its File has the bytes that it uses and that are allocated
+	Preallocated     bool     // the newest has no state yet
 }

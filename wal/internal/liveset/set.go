@@ -24,7 +24,10 @@ type Set struct {
 	next    *Segment                  // made ready to follow the last; nil: not yet
 	oldest  map[string]*atomic.Uint64 // for each stream: segments with a lower number hold no event of it, and never will
 	holders atomic.Int32              // changed under mu
-	holds   uint64                    // calls of Hold so far
+
+	retained      []*Segment // oldest first; they have left all
+	retainedBytes int64      // that these occupy, and those that Release has removed and that are not unlinked
+	holds         uint64     // calls of Hold so far
 }
 
 // New returns a set without segments. It calls released when a Hold ends.
@@ -44,12 +47,7 @@ func (set *Set) Newest() *Segment {
 func (set *Set) Find(stream string, offset uint64) (*Segment, segment.Span) {
 	set.mu.RLock()
 	defer set.mu.RUnlock()
-	for _, seg := range set.holdingLocked(stream) {
-		if sp, ok := seg.spans[stream]; ok && sp.Next > offset {
-			return seg, sp
-		}
-	}
-	return nil, segment.Span{}
+	return firstWith(set.holdingLocked(stream), stream, offset)
 }
 
 // holdingLocked returns the segments from the first one that holds events of the stream. The next search begins there.
@@ -171,7 +169,7 @@ func (set *Set) Use() Use {
 	set.mu.RLock()
 	defer set.mu.RUnlock()
 	newest := set.all[len(set.all)-1]
-	u := Use{Segments: len(set.all), Sealed: set.sealed, Newest: newest, Preallocated: newest.preallocated}
+	u := Use{Segments: len(set.all), Sealed: set.sealed, Retained: set.retainedBytes, RetainedSegments: len(set.retained), Newest: newest, Preallocated: newest.preallocated}
 	if set.next != nil {
 		u.Next = set.next.size
 	}
@@ -181,7 +179,7 @@ func (set *Set) Use() Use {
 // CloseForGood closes the files of all segments, also of the next.
 func (set *Set) CloseForGood() error {
 	var errs []error
-	for _, s := range set.all {
+	for _, s := range slices.Concat(set.retained, set.all) {
 		errs = append(errs, s.CloseForGood())
 	}
 	if set.next != nil {

@@ -25,6 +25,7 @@ type Chunk struct {
 // Reader copies the events of streams. It has no state.
 type Reader struct {
 	Segments *liveset.Set
+	Retained bool                       // read the retained segments too
 	End      func(stream string) uint64 // the offset that the stream's next event gets
 	Times    *timeline.Table            // nil: times are not corrected
 	Patience time.Duration              // after reads have failed for this long, the block counts as damaged
@@ -37,7 +38,7 @@ func (rd *Reader) Read(streamName string, from uint64, lanes segment.LaneSet, li
 		// Find the segment that holds the next offset. The stream's end is queried first: later appends are left to
 		// another Read.
 		end := rd.End(streamName)
-		seg, sp := rd.Segments.Find(streamName, r.chunk.Next)
+		seg, sp := rd.find(streamName, r.chunk.Next)
 		if seg == nil {
 			r.chunk.Next, r.chunk.End = max(r.chunk.Next, end), true
 			break
@@ -76,6 +77,14 @@ func (rd *Reader) Read(streamName string, from uint64, lanes segment.LaneSet, li
 		}
 	}
 	return r.chunk, nil
+}
+
+// find returns the segment that holds the stream's event at offset, or the first one with a later event; nil: there is none.
+func (rd *Reader) find(stream string, offset uint64) (*liveset.Segment, segment.Span) {
+	if rd.Retained {
+		return rd.Segments.FindAny(stream, offset)
+	}
+	return rd.Segments.Find(stream, offset)
 }
 
 // reading is a Read under way.

@@ -88,7 +88,7 @@ func (r *Roller) awaitNext(more int64) (*liveset.Segment, error) {
 		return nil, err
 	}
 	if want := r.o.Capacity.BytesToBegin() + more; want > seg.Reserved() {
-		err = seg.Allocate(want)
+		err = r.o.Capacity.Retained.WithSpace(want, func() error { return seg.Allocate(want) })
 		r.o.Segments.MeasureNext(seg)
 	}
 	return seg, err
@@ -99,9 +99,11 @@ func (r *Roller) preallocate(seq uint64) *nextSegment {
 	n := &nextSegment{ready: make(chan struct{})}
 	r.work.Add(func() {
 		defer close(n.ready)
-		n.err = r.o.Files.Retry(func() (err error) {
-			n.seg, err = r.Create(seq, func(*bolt.Tx) error { return nil })
-			return err
+		n.err = r.o.Capacity.Retained.WithSpace(r.o.Capacity.BytesToBegin(), func() error {
+			return r.o.Files.Retry(func() (err error) {
+				n.seg, err = r.Create(seq, func(*bolt.Tx) error { return nil })
+				return err
+			})
 		})
 		if n.err != nil {
 			n.err = fmt.Errorf("make the next segment ready: %w", n.err)

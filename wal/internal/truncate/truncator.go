@@ -21,6 +21,8 @@ type Options struct {
 	Logger     hclog.Logger
 	Closing    <-chan struct{}                           // closed when the log closes
 	Needs      func(stream string, run segment.Run) bool // some destination would need events of the run after a crash
+	Keep       func(seg *liveset.Segment) bool           // a settled segment is retained instead
+	Surplus    func() []*liveset.Segment                 // removes from the set the retained segments that are to be unlinked now
 	Unlink     func(path string) error                   // removes the file of a segment
 	SyncFolder func() error                              // syncs the folder of the segments
 	Found      func()                                    // called when settled segments are found, and not removed yet
@@ -133,7 +135,28 @@ func (t *Truncator) AfterPass(f func()) {
 func (t *Truncator) AwaitPass() {
 	done := make(chan struct{})
 	t.AfterPass(func() { close(done) })
-	<-done
+	select {
+	case <-done:
+	case <-t.done:
+	}
+}
+
+// Trim makes a pass unlink the retained segments that are to be unlinked now, if there are retained ones.
+func (t *Truncator) Trim() {
+	if t.o.Segments.Use().Retained > 0 {
+		queue.Poke(t.wake)
+	}
+}
+
+// Release is Trim, and returns after the pass. It returns false once Run has returned.
+func (t *Truncator) Release() bool {
+	t.AwaitPass()
+	select {
+	case <-t.done:
+		return false
+	default:
+		return true
+	}
 }
 
 func (t *Truncator) takeAfter() (after []func()) {
@@ -150,6 +173,7 @@ func (t *Truncator) pass() (more bool) {
 	if due {
 		t.unneeded = append(t.unneeded, t.settledSegments()...)
 	}
+	t.unneeded = append(t.unneeded, t.o.Surplus()...)
 	// A segment may be unlinked only after the marker has the number of a later segment that has begun.
 	if seq := t.toMark.Swap(0); seq > 0 {
 		t.Mark(seq)
@@ -193,6 +217,7 @@ func (t *Truncator) retry() {
 func (t *Truncator) unlink(s *liveset.Segment) {
 	if err := s.Remove(t.o.Unlink); err != nil && !errors.Is(err, os.ErrNotExist) {
 		t.failed = append(t.failed, s)
+		t.o.Segments.Stuck(s)
 		if !t.failing.Swap(true) {
 			t.o.Logger.Warn("a settled segment could not be unlinked; it counts as in use until it is gone", "segment", s.Path, "error", err)
 		}
@@ -216,7 +241,11 @@ func (t *Truncator) freed() {
 	}
 }
 
-// settledSegments removes the segments that no destination needs from the segment set, and returns them. There may be
+// Sort is the search for settled segments of the first pass. It is called before Run, when segments may be retained: their
+// bytes are free before the first append.
+func (t *Truncator) Sort() { t.unneeded = append(t.unneeded, t.settledSegments()...) }
+
+// settledSegments removes the segments that no destination needs from the row, and returns those that are not retained. There may be
 // thousands, with thousands of streams each, so it examines them without the set's lock, for which commits and readers
 // wait.
 func (t *Truncator) settledSegments() (settled []*liveset.Segment) {
@@ -224,21 +253,25 @@ func (t *Truncator) settledSegments() (settled []*liveset.Segment) {
 	if !ok {
 		return nil // the next checkpoint tries again
 	}
+	var kept []*liveset.Segment
 	needed := make(map[*liveset.Segment]neededBy)
 	for _, s := range t.o.Segments.Sealed() {
 		by, is := t.neededBy(s)
-		if !is {
+		switch {
+		case is:
+			needed[s.Segment] = by
+		case t.o.Keep(s.Segment):
+			kept = append(kept, s.Segment)
+		default:
 			settled = append(settled, s.Segment)
-			continue
 		}
-		needed[s.Segment] = by
 	}
 	t.needed = needed
-	if len(settled) == 0 {
+	if len(settled)+len(kept) == 0 {
 		return nil
 	}
 	t.o.Found()
-	if !t.o.Segments.Remove(settled, look) {
+	if !t.o.Segments.Retain(kept, look) || !t.o.Segments.Remove(settled, look) {
 		return nil // a new cursor may need events that no other cursor needed
 	}
 	return settled

@@ -22,6 +22,8 @@ type row struct {
 	low, high atomic.Uint64 // a destination needs the offsets [low, high)
 	broken    atomic.Bool   // unlinks fail
 	syncs     atomic.Int64
+	keep      atomic.Bool  // settled segments are retained
+	wanted    atomic.Int64 // bytes of retained segments that the next pass unlinks
 	paths     []string
 
 	unlinks, step int // since the last step, and the most in one step; owned by the truncator until pass returns
@@ -52,6 +54,10 @@ func newRow(t *testing.T, segments int) *row {
 			}
 			r.unlinks++
 			return os.Remove(path)
+		},
+		Keep: func(*liveset.Segment) bool { return r.keep.Load() },
+		Surplus: func() []*liveset.Segment {
+			return r.set.Release(r.wanted.Swap(0), func(*liveset.Segment) bool { return !r.keep.Load() })
 		},
 		SyncFolder: func() error { r.syncs.Add(1); return nil },
 		Found:      func() {}, Freed: func() { r.step, r.unlinks = max(r.step, r.unlinks), 0 }, Searched: func() {},
@@ -162,5 +168,54 @@ func TestTruncator_LeavesHeldSegments(t *testing.T) {
 	r.search(21)
 	if got := r.left(t); got != 0 {
 		t.Errorf("got %d segments left after the hold, want none", got)
+	}
+}
+
+// Settled segments that are retained stay, the oldest go first when their bytes are wanted, and all go once they are not
+// retained any more.
+func TestTruncator_KeepsRetainedSegments(t *testing.T) {
+	r := newRow(t, 5)
+	r.keep.Store(true)
+	all := r.set.Use().Sealed
+	r.search(31)
+	if got := r.set.Use(); r.left(t) != 5 || got.Sealed != all/5*2 || got.Retained != all/5*3 || got.Segments != 3 {
+		t.Errorf("got %+v and %d files, want 3 of 5 segments retained", got, r.left(t))
+	}
+	if seg, _ := r.set.Find("s", 1); seg == nil || seg.Seq != 4 {
+		t.Error("a retained segment is found where shippers read")
+	}
+	if seg, _ := r.set.FindAny("s", 15); seg == nil || seg.Seq != 2 {
+		t.Error("a retained segment is not found")
+	}
+	r.wanted.Store(1)
+	r.truncator.Release()
+	if got := r.set.Use().Retained; got != all/5*2 || r.left(t) != 4 {
+		t.Errorf("got %d bytes retained and %d files after one byte was wanted, want one segment less", got, r.left(t))
+	}
+	r.keep.Store(false)
+	r.truncator.Trim()
+	r.truncator.AwaitPass()
+	if got := r.set.Use(); got.Retained != 0 || got.Sealed != all/5*2 || r.left(t) != 2 {
+		t.Errorf("got %+v and %d files, want none retained", got, r.left(t))
+	}
+}
+
+// The bytes of a retained segment count as free until its unlink fails, and as in use from then on.
+func TestTruncator_CountsARetainedSegmentWhoseUnlinkFails(t *testing.T) {
+	r := newRow(t, 2)
+	r.keep.Store(true)
+	all := r.set.Use().Sealed
+	r.search(21)
+	r.broken.Store(true)
+	r.wanted.Store(1)
+	r.truncator.Release()
+	if got := r.set.Use(); got.Sealed != all/2 || got.Retained != all/2 {
+		t.Errorf("got %+v, want half in use and half retained", got)
+	}
+	r.broken.Store(false)
+	r.truncator.RetryFailed()
+	r.truncator.AwaitPass()
+	if got := r.set.Use(); got.Sealed != 0 || got.Retained != all/2 || r.left(t) != 1 {
+		t.Errorf("got %+v and %d files after the retry, want one segment retained", got, r.left(t))
 	}
 }

@@ -1,0 +1,214 @@
+package wal_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// readRetained returns the offsets of the stream's events that can be read, ascending.
+func readRetained(t testing.TB, l *wal.Log, stream string) (offsets []uint64) {
+	t.Helper()
+	for next := uint64(1); ; {
+		chunk, err := wal.History{Log: l}.Read(stream, next, wal.AllLanes, 1<<20)
+		must(t, err)
+		for i := range chunk.Events {
+			offsets = append(offsets, chunk.Events[i].Offset)
+		}
+		if next = chunk.Next; chunk.End {
+			return offsets
+		}
+	}
+}
+
+// wantFrom checks that the offsets are a run that ends with the last one of the stream, and returns how many there are.
+func wantFrom(t testing.TB, l *wal.Log, offsets []uint64) int {
+	t.Helper()
+	for i, offset := range offsets {
+		if want := l.Next("s") - uint64(len(offsets)-i); offset != want {
+			t.Fatalf("got offset %d as number %d of %d, want %d", offset, i, len(offsets), want)
+		}
+	}
+	return len(offsets)
+}
+
+// A log that retains segments accepts every append that one without accepts, for any sizes, and stays within its maximum.
+func TestRetain_RejectsNothing(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	for range 4 {
+		o := wal.Options{MaxSize: 1<<20 + r.Int64N(15<<20), SegmentSize: 64<<10 + r.Int64N(1<<20), OnFull: []wal.OnFull{wal.Reject, wal.DropOldest}[r.IntN(2)]}
+		largest := int(o.MaxSize / int64(4+r.IntN(60)))
+		var logs [2]*wal.Log
+		var cursors [2]*wal.Cursor
+		for i := range logs {
+			o.Dir, o.Retain = t.TempDir(), time.Duration(i)*time.Hour
+			logs[i] = open(t, o)
+			cursors[i], _ = logs[i].OpenCursor("s", "d")
+		}
+		rejected, most := 0, 0
+		for range 100 {
+			e := event(fmt.Sprint("k", r.IntN(5)), strings.Repeat("x", r.IntN(largest)))
+			settles := r.IntN(4) == 0
+			next := logs[0].Next("s")
+			settled := cursors[0].Stat().Checkpoint
+			settled += r.Uint64N(next - settled + 1)
+			var errs [2]error
+			for i, l := range logs {
+				if settles {
+					dropTo(l, cursors[i], settled)
+					must(t, l.Sync(t.Context()))
+					l.AwaitTruncation()
+				}
+				if o.OnFull == wal.DropOldest {
+					dropTo(l, cursors[i], cursors[i].Floor().Offset())
+				}
+				if _, errs[i] = l.Append(t.Context(), &wal.Batch{Stream: "s", Events: []wal.Event{e}}); errs[i] != nil && !errors.Is(errs[i], wal.ErrFull) {
+					t.Fatal(errs[i])
+				}
+				if st := l.Stat(); st.Bytes+st.RetainedBytes > st.MaxBytes || occupied(t, l) > st.MaxBytes {
+					t.Fatalf("got %d bytes in the folder, %+v", occupied(t, l), st)
+				}
+			}
+			if errs[0] == nil && errs[1] != nil {
+				t.Fatalf("with %+v: %v, and a log that retains nothing accepts it", logs[1].Stat(), errs[1])
+			}
+			if errs[1] == nil && errs[0] != nil { // keep the two alike
+				_, errs[0] = logs[0].Append(t.Context(), &wal.Batch{Stream: "s", Events: []wal.Event{e}})
+			}
+			if errs[0] != nil {
+				rejected++
+			}
+			if errs[0] != nil && errs[1] == nil {
+				break
+			}
+			most = max(most, logs[1].Stat().RetainedSegments)
+		}
+		t.Logf("%d of 100 rejected, up to %d segments retained, %+v", rejected, most, logs[1].Stat())
+	}
+}
+
+// Settled segments stay until their period is over, counted from their seal, and all go when the setting says so.
+func TestRetain_EndsWithThePeriod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10, MaxSize: 64 << 20, Retain: time.Hour}
+		l := open(t, o)
+		p := appendUntil(t, l, 10)
+		settleAll(l, p, p.Stat().Pending)
+		sync(t, l)
+		if got := wantFrom(t, l, readRetained(t, l, "s")); got != int(l.Next("s")-1) || l.Stat().RetainedSegments < 9 {
+			t.Errorf("got %d events and %+v, want all", got, l.Stat())
+		}
+		time.Sleep(50 * time.Minute)
+		for n := l.Stat().RetainedSegments; l.Stat().RetainedSegments < n+10; sync(t, l) {
+			appendOne(t, l, "s", "k", strings.Repeat("x", 16<<10))
+			settleAll(l, p, p.Stat().Pending)
+		}
+		time.Sleep(9 * time.Minute)
+		sync(t, l)
+		if got := wantFrom(t, l, readRetained(t, l, "s")); got != int(l.Next("s")-1) {
+			t.Errorf("got %d events before the period is over, want all", got)
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		half := l.Stat().RetainedSegments
+		if got := wantFrom(t, l, readRetained(t, l, "s")); got == int(l.Next("s")-1) || half < 9 || half > 11 {
+			t.Errorf("got %d events and %+v once the first period is over, want half", got, l.Stat())
+		}
+		setLimits(t, l, wal.Limits{MaxSize: o.MaxSize})
+		l.AwaitTruncation()
+		if got := l.Stat(); got.RetainedBytes != 0 || len(segmentFiles(t, o.Dir)) > got.Segments+1 {
+			t.Errorf("got %+v once nothing is retained", got)
+		}
+	})
+}
+
+// After a restart the settled segments are retained again before the first append, by the times of their files.
+func TestRetain_OutlivesARestart(t *testing.T) {
+	for _, end := range []string{"close", "kill"} {
+		t.Run(end, func(t *testing.T) {
+			o := wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10, MaxSize: 2 << 20, Retain: time.Hour}
+			l := open(t, o)
+			p := appendUntil(t, l, 2)
+			for range 60 {
+				settleAll(l, p, p.Stat().Pending)
+				sync(t, l)
+				appendOne(t, l, "s", "k", strings.Repeat("x", 16<<10))
+			}
+			before := readRetained(t, l, "s")
+			if l.Stat().RetainedSegments < 10 {
+				t.Fatalf("got %+v, want many segments retained", l.Stat())
+			}
+			if end == "kill" {
+				o.Dir = copyInstant(t, o.Dir)
+			}
+			must(t, l.Close())
+			l = open(t, o)
+			if st := l.Stat(); st.RetainedSegments < 10 || l.Full() || st.Bytes > 1<<20 {
+				t.Errorf("got %+v, full %v after the start", st, l.Full())
+			}
+			if got := wantFrom(t, l, readRetained(t, l, "s")); got < len(before)*3/4 { // the headroom may have grown
+				t.Errorf("got %d events after the start, there were %d", got, len(before))
+			}
+			if got := readAll(t, l, "s", 1, wal.AllLanes); len(got) > len(before)/2 {
+				t.Errorf("Read returns %d retained events", len(got))
+			}
+			must(t, l.Close())
+			long := time.Now().Add(-2 * time.Hour)
+			for _, file := range segmentFiles(t, o.Dir) {
+				must(t, os.Chtimes(filepath.Join(o.Dir, "wal", filepath.Base(file)), long, long))
+			}
+			l = open(t, o)
+			sync(t, l)
+			if st := l.Stat(); st.RetainedBytes != 0 {
+				t.Errorf("got %+v two hours later, want nothing retained", st)
+			}
+		})
+	}
+}
+
+// A new destination begins behind the retained segments, as if they were gone: else they would become backlog.
+func TestRetain_IsNoBacklogOfANewDestination(t *testing.T) {
+	l := open(t, wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10, MaxSize: 64 << 20, Retain: time.Hour})
+	p := appendUntil(t, l, 10)
+	settleAll(l, p, p.Stat().Pending)
+	sync(t, l)
+	late, err := l.OpenCursor("s", "late")
+	must(t, err)
+	st, left := late.Stat(), uint64(len(readAll(t, l, "s", late.Stat().Checkpoint, wal.AllLanes)))
+	if st.Pending.Events != left || st.Dropped[wal.DroppedAbsent].Events != l.Next("s")-1-left || left > 10 {
+		t.Errorf("got %+v, and %d events to read", st, left)
+	}
+	if got := wantFrom(t, l, readRetained(t, l, "s")); got != int(l.Next("s")-1) {
+		t.Errorf("got %d events retained, want all", got)
+	}
+}
+
+// Yield unlinks the oldest segments, as many as are wanted.
+func TestRetain_YieldsTheOldestSegments(t *testing.T) {
+	l := open(t, wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10, MaxSize: 64 << 20, Retain: time.Hour})
+	p := appendUntil(t, l, 10)
+	settleAll(l, p, p.Stat().Pending)
+	sync(t, l)
+	before := l.Stat()
+	if !(wal.History{Log: l}).Yield(1) {
+		t.Error("nothing was retained")
+	}
+	if got := l.Stat(); got.RetainedSegments != before.RetainedSegments-1 || got.Bytes != before.Bytes {
+		t.Errorf("got %+v, was %+v, want one segment less", got, before)
+	}
+	wantFrom(t, l, readRetained(t, l, "s"))
+	wal.History{Log: l}.Yield(before.RetainedBytes)
+	if got := l.Stat(); got.RetainedBytes != 0 || (wal.History{Log: l}).Yield(1) {
+		t.Errorf("got %+v after all was wanted", got)
+	}
+}
