@@ -48,7 +48,7 @@ func rolledBack(dir string) int {
 		return 1
 	}
 	for range 2 {
-		_, err = l.Append(context.Background(), &wal.Batch{Stream: "s", Events: []wal.Event{event("k", "refused")}})
+		_, err = l.Append(context.Background(), &wal.Batch{Stream: "s", Events: []wal.Event{event("k", strings.Repeat("refused", 400))}})
 		fmt.Println("appended:", err)
 		if !errors.Is(err, wal.ErrFailed) {
 			return 1

@@ -72,3 +72,25 @@ func TestWritten_BySmallGroups(t *testing.T) {
 		}
 	}
 }
+
+// A commit of a small event writes the leaf of the buckets and a meta page. About each tenth one moves the recent blocks.
+func TestWritten_BySmallEvents(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, wal.Options{Dir: dir})
+	b := &wal.Batch{Stream: "s"}
+	for range 20 {
+		b.Events = append(b.Events, event("k", string(make([]byte, 200))))
+	}
+	for range 200 { // so that there are two levels of branches
+		_, err := l.Append(t.Context(), b)
+		must(t, err)
+	}
+	const commits = 100
+	pages := int64(0)
+	for range commits {
+		pages += changedBy(t, dir, func() { appendOne(t, l, "s", "k", string(make([]byte, 200))) })
+	}
+	if got := float64(pages) / commits; got > 2.6 {
+		t.Errorf("got %.2f pages a commit, want at most 2.6", got)
+	}
+}

@@ -14,6 +14,8 @@ import (
 	"github.com/standpipe/standpipe/test/walkit"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/inspect"
+	"github.com/standpipe/standpipe/wal/internal/boltpage"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // linkLog returns a data directory with hard links to the segments of another one.
@@ -83,23 +85,31 @@ func TestAFlippedByteIsFoundAndTheRestIsDumped(t *testing.T) {
 	}
 }
 
-// leaf returns the position of a leaf page whose blocks have no other copy in the file.
+// leaf returns the position of a leaf page of the blocks that is in use.
 func leaf(t testing.TB, b []byte) int {
-	first := make(map[string][]int)
-	for at := 2 * walkit.BoltPage; at < len(b); at += walkit.BoltPage {
-		number, flags, keyLength := binary.NativeEndian.Uint64(b[at:]), binary.NativeEndian.Uint16(b[at+8:]), binary.NativeEndian.Uint32(b[at+24:])
-		if number == uint64(at/walkit.BoltPage) && flags == 2 && keyLength == 8 {
-			key := at + 16 + int(binary.NativeEndian.Uint32(b[at+20:]))
-			first[string(b[key:key+8])] = append(first[string(b[key:key+8])], at)
-		}
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "segment")
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
 	}
-	for _, pages := range first {
-		if len(pages) == 1 {
-			return pages[0]
+	at := 0
+	err := boltpage.View(path, segment.FileFaults{}, func(s *boltpage.Snapshot) error {
+		if err := s.Check(func([]byte, uint64) func(boltpage.Element) error { return func(boltpage.Element) error { return nil } }); err != nil {
+			return err
 		}
+		for _, page := range s.Pages() {
+			page := int(page) * walkit.BoltPage
+			number, flags, keyLength := binary.NativeEndian.Uint64(b[page:]), binary.NativeEndian.Uint16(b[page+8:]), binary.NativeEndian.Uint32(b[page+24:])
+			if number == uint64(page/walkit.BoltPage) && flags == 2 && keyLength == 8 {
+				at = page
+			}
+		}
+		return nil
+	})
+	if err != nil || at == 0 {
+		t.Fatalf("got page %d, %v, want a leaf of blocks", at/walkit.BoltPage, err)
 	}
-	t.Fatal("no leaf is the only one of its blocks")
-	return 0
+	return at
 }
 
 // The tools find every kind of damage to a file without a panic, and dump the events of the other segments.
@@ -110,7 +120,7 @@ func TestDamagedSegmentsAreFound(t *testing.T) {
 		"only zeros":      func(b []byte) []byte { return make([]byte, len(b)) },
 		"one meta page":   func(b []byte) []byte { return b[:walkit.BoltPage] },
 		"both metas":      func(b []byte) []byte { clear(b[:2*walkit.BoltPage]); return b },
-		"cut short":       func(b []byte) []byte { return b[:10*walkit.BoltPage] },
+		"cut short":       func(b []byte) []byte { return b[:leaf(t, b)] },
 		"no bbolt file":   func(b []byte) []byte { return []byte(strings.Repeat("a text", 10_000)) },
 		"pages zeroed":    func(b []byte) []byte { clear(b[2*walkit.BoltPage:]); return b },
 		"a leaf's header": func(b []byte) []byte { at := leaf(t, b); clear(b[at : at+16]); return b },

@@ -24,7 +24,7 @@ import (
 // settled a part of each lane.
 func fillLog(t testing.TB, dir string) {
 	t.Helper()
-	l := testkit.OpenLog(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
+	l := testkit.OpenLog(t, wal.Options{Dir: dir, SegmentSize: 280 << 10})
 	for _, name := range [][2]string{{"clicks", "archive"}, {"clicks", "live"}, {"audit", "archive"}} {
 		if _, err := l.OpenCursor(name[0], name[1]); err != nil {
 			t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/recent"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 	"github.com/standpipe/standpipe/wal/timeline"
 )
@@ -348,7 +349,7 @@ func (n *newestCopy) read(s *boltpage.Snapshot) (c contents, err error) {
 		return c, err
 	}
 	for key := n.next; ; {
-		leaf, after, err := s.LeafOf(segment.BucketBlocks, key)
+		leaf, after, err := recent.LeafOf(s, segment.BucketBlocks, key)
 		if err != nil {
 			return c, err
 		}
@@ -399,8 +400,12 @@ func (x *elementList) addFrom(leaf *boltpage.Page, key []byte) {
 func (n *newestCopy) bulk() error {
 	var some elementList
 	for {
-		leaf, after, err := n.file.LeafOf(n.ctx, segment.BucketBlocks, n.next)
-		if err != nil {
+		var leaf *boltpage.Page
+		var after []byte
+		if err := n.file.Sound(n.ctx, func(s *boltpage.Snapshot) (err error) {
+			leaf, after, err = recent.LeafOf(s, segment.BucketBlocks, n.next)
+			return err
+		}); err != nil {
 			return err
 		}
 		some.addFrom(leaf, n.next)

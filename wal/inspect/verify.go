@@ -8,6 +8,7 @@ import (
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/receipt"
+	"github.com/standpipe/standpipe/wal/internal/recent"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -171,7 +172,7 @@ func (v *verifying) metas(ctx context.Context, f *segment.Pages) error {
 func (v *verifying) buckets(ctx context.Context, f *segment.Pages) error {
 	return f.Elements(ctx, nil, []byte{}, func(e boltpage.Element) error {
 		known := slices.ContainsFunc([][]byte{segment.BucketMeta, segment.BucketState, segment.BucketBlocks, segment.BucketIndex}, func(name []byte) bool { return bytes.Equal(e.Key, name) })
-		if !e.Bucket || !known {
+		if !e.Bucket || !known && !recent.IsName(e.Key) {
 			v.damaged(&segment.CorruptError{File: f.Path, Reason: fmt.Sprintf("%q is no bucket of a log", e.Key)})
 		}
 		return nil

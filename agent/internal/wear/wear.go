@@ -4,7 +4,10 @@
 // them. Writes of the card to itself are not included.
 package wear
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 const (
 	// page is the size of a page of the log.
@@ -17,15 +20,23 @@ const (
 	leafBytes, moreLeaves = 2200, 2.1
 	// zeroed is the largest commit for which the log writes disk blocks ahead, so that each byte is written once more. Other commits make
 	// the file system's journal write about journalCommit bytes. journal is its other bytes in a second.
-	zeroed, journalCommit, journal = 8 << 10, 4 * page, 4500
+	zeroed, journalCommit, journal = 8 << 10, 4 * page, 2500
+	// A commit keeps its blocks in the page of the buckets, which has about recentRoom bytes for those of at most largestRecent bytes,
+	// and writes this page and the meta page. Events of one commit lie in blocks of about smallBlock bytes.
+	recentRoom, largestRecent, recentOverhead, smallBlock = 3500, 980, 81, 600
 	// framing is about the number of bytes that an event takes in addition to its data; header is that of a block.
 	framing, header = 30, 70
 )
 
-// CommitBytes estimates the bytes that a commit of so many events of that size writes to the log.
+// CommitBytes estimates the mean of the bytes that a commit of so many events of that size writes to the log. Some commits keep their
+// blocks in the page of the buckets, and the next one moves these blocks.
 func CommitBytes(events float64, size int) float64 {
-	bytes := blockBytes(events, size)
-	return page*(commitPages+1+min(bytes/leafBytes, moreLeaves)) + max(0, bytes-moreLeaves*leafBytes)
+	bytes, kept := blockBytes(events, size), 0.0
+	if blockBytes(1, size) <= largestRecent {
+		kept = math.Floor(recentRoom / (bytes + recentOverhead*math.Ceil(bytes/smallBlock)))
+	}
+	moved := (kept + 1) * bytes
+	return page * (2*kept + commitPages + 1 + min(moved/leafBytes, moreLeaves) + max(0, moved/page-moreLeaves*leafBytes/page)) / (kept + 1)
 }
 
 // blockBytes estimates the size of a block.
@@ -56,9 +67,10 @@ func BytesPerDay(t Traffic) float64 {
 		each += journalCommit
 	}
 
-	// A checkpoint joins a commit in the second half of its interval, for one page more. Otherwise it commits alone.
+	// A checkpoint joins a commit in the second half of its interval. The state of a few destinations lies in the page of the
+	// buckets, so this takes no page more. Otherwise the checkpoint commits alone.
 	interval := t.Checkpoint.Seconds()
-	checkpoints, pages := 1/(0.75*interval+1/t.PerSecond), 1.0
+	checkpoints, pages := 1/(0.75*interval+1/t.PerSecond), 0.0
 	if commits*interval < 2 {
 		checkpoints, pages = min(commits, 1/interval), 2
 	}

@@ -1,10 +1,12 @@
 package lastcommit
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/digest"
+	"github.com/standpipe/standpipe/wal/internal/recent"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -14,10 +16,11 @@ type content struct {
 	path     string
 	seq      uint64
 
-	Index *segment.BlockIndex
-	Last  uint64          // the number of the last block
-	Noted uint64          // the number of the last block with notes of producers; 0: there is none
-	End   segment.LeafEnd // the last leaf
+	Index  *segment.BlockIndex
+	Last   uint64          // the number of the last block
+	Recent recent.Blocks   // the last of them
+	Noted  uint64          // the number of the last block with notes of producers; 0: there is none
+	End    segment.LeafEnd // the last leaf
 
 	Blocks digest.Sum      // of the blocks, without damaged notes
 	Rest   digest.Sum      // of the meta bucket and the state
@@ -30,17 +33,24 @@ type content struct {
 // or if the blocks of a stream do not follow one another. Bad frames are no error.
 func read(s *boltpage.Snapshot, path string, seq uint64) (*content, error) {
 	c := &content{snapshot: s, path: path, seq: seq, Blocks: digest.New(seq), Rest: digest.New(seq), bad: make(map[uint64]bool)}
-	state, numbered := false, uint64(0)
+	state, numbered, moved := false, uint64(0), uint64(0)
 	err := s.Check(func(name []byte, sequence uint64) func(boltpage.Element) error {
 		switch string(name) {
 		case string(segment.BucketBlocks):
 			c.Index, numbered = segment.NewIndex(), sequence
-			return c.addBlock
+			return func(e boltpage.Element) error {
+				err := c.addBlock(e)
+				moved = c.Last
+				return err
+			}
 		case string(segment.BucketMeta):
 			return c.addMeta
 		case string(segment.BucketState):
 			state = true
 			return c.addState
+		}
+		if recent.IsName(name) {
+			return func(e boltpage.Element) error { return c.addRecent(name, e) }
 		}
 		return func(boltpage.Element) error { return nil }
 	})
@@ -49,8 +59,8 @@ func read(s *boltpage.Snapshot, path string, seq uint64) (*content, error) {
 		return nil, err
 	case c.Index == nil:
 		return nil, s.Corrupt("the bucket blocks is missing")
-	case numbered > 0 && c.Last != numbered:
-		return nil, s.Corrupt("the last block is number %d, want %d", c.Last, numbered)
+	case numbered > 0 && moved != numbered:
+		return nil, s.Corrupt("the last block of its bucket is number %d, want %d", moved, numbered)
 	case !state:
 		return nil, s.Corrupt("the bucket state is missing")
 	}
@@ -87,6 +97,15 @@ func (c *content) addBlock(e boltpage.Element) error {
 		c.bad[b.Number] = true
 	}
 	return nil
+}
+
+// addRecent adds a block in a bucket of its own, which comes after the bucket of blocks.
+func (c *content) addRecent(name []byte, e boltpage.Element) error {
+	if c.Index == nil || !bytes.Equal(e.Key, name[1:]) || !bytes.Equal(e.Key, segment.NumberKey(c.Last+1)) {
+		return c.snapshot.Corrupt("the bucket of block %x holds block %x, after block %d", name[1:], e.Key, c.Last)
+	}
+	c.Recent = c.Recent.With(len(e.Value))
+	return c.addBlock(e)
 }
 
 func (c *content) addState(e boltpage.Element) error {

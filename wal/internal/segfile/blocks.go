@@ -1,9 +1,13 @@
 package segfile
 
 import (
+	"errors"
 	"slices"
 	"sync/atomic"
 
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/standpipe/standpipe/wal/internal/recent"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -14,6 +18,10 @@ type blocks struct {
 	last  uint64          // the number of the last block
 	noted uint64          // the number of the last block with notes of producers; 0: there is none
 	end   segment.LeafEnd // where the blocks end
+
+	keepsRecent bool          // the segment may have recent blocks; set before the file has a second user
+	recent      recent.Blocks // the last blocks, as the last transaction left them,
+	nextRecent  recent.Blocks // and as the transaction under way leaves them
 }
 
 // Index returns the index that is in memory: of the newest segment, or a rebuilt one; nil: it is in the file.
@@ -47,6 +55,17 @@ func (b *blocks) lastNoted(last uint64, values [][]byte, noted uint64) uint64 {
 	return noted
 }
 
+// moveRecent moves the recent blocks to the bucket of blocks, which it returns. last is the number of the last one.
+func (b *blocks) moveRecent(tx *bolt.Tx, last uint64) (*bolt.Bucket, error) {
+	bucket := tx.Bucket(segment.BucketBlocks)
+	bucket.FillPercent = 1
+	moved := b.nextRecent
+	if b.nextRecent = (recent.Blocks{}); moved.Count == 0 {
+		return bucket, nil
+	}
+	return bucket, errors.Join(moved.Move(tx, bucket, last), bucket.SetSequence(last))
+}
+
 // Sealed drops the index from memory: a sealed segment has it in its file.
 func (b *blocks) Sealed() { b.index.Store(nil) }
 
@@ -64,8 +83,8 @@ func (b *blocks) IndexSize() int64 {
 // Empty reports whether the newest segment holds no event.
 func (b *blocks) Empty() bool { return b.IndexSize() == 0 }
 
-// SealPages estimates the bytes that the bucket of the index takes in addition to the index.
-const SealPages = 16 << 10
+// SealPages estimates the bytes that the bucket of the index takes in addition to the index, with the recent blocks.
+const SealPages = 20 << 10
 
 // SealBytes returns the most bytes that sealing takes.
 func (b *blocks) SealBytes() int64 { return b.IndexSize()*9/8 + SealPages }

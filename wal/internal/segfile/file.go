@@ -69,7 +69,7 @@ func New(dir string, seq uint64, files *Files, logger hclog.Logger) *File {
 // a segment.
 func (f *File) Create(segmentSize int64, fill, syncDir func() error) error {
 	unfinished := f.Path + segment.UnfinishedSuffix
-	f.summed, f.digested, f.creating = true, true, true
+	f.summed, f.digested, f.keepsRecent, f.creating = true, true, true, true
 	f.index.Store(segment.NewIndex())
 	err := disk.RemoveIfExists(unfinished)
 	if err == nil {

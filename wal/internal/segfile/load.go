@@ -15,7 +15,7 @@ import (
 func (f *File) Meta(r segment.Reader) (segment.Meta, error) {
 	m, err := segment.ReadMeta(r, f.Path, f.Seq)
 	if err == nil {
-		f.summed, f.digested = m.Summed, m.Digested
+		f.summed, f.digested, f.keepsRecent = m.Summed, m.Digested, m.Recent
 	}
 	return m, err
 }
@@ -30,7 +30,7 @@ func (f *File) Check() (spans map[string]segment.Span, doubtful bool, err error)
 	}
 	f.found, f.torn = found, found.Torn
 	f.index.Store(found.Index)
-	f.last, f.end, f.noted = found.Last, found.End, found.Noted
+	f.last, f.end, f.noted, f.recent = found.Last, found.End, found.Noted, found.Recent
 	f.stored = sums{found.Blocks, found.Rest}
 	return found.Index.Spans(), found.Doubtful, nil
 }

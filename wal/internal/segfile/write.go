@@ -1,7 +1,6 @@
 package segfile
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -12,6 +11,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/lastcommit"
+	"github.com/standpipe/standpipe/wal/internal/recent"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -34,7 +34,7 @@ func (f *File) Update(write func(tx *bolt.Tx) error) (err error) {
 		}()
 	}
 	id := tx.ID()
-	f.next, f.sealing = f.stored, false
+	f.next, f.nextRecent, f.sealing = f.stored, f.recent, false
 	if err := write(tx); err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (f *File) Update(write func(tx *bolt.Tx) error) (err error) {
 			return &CommitError{Err: fmt.Errorf("sync: %w", err)}
 		}
 	}
-	f.stored, f.unsure = f.next, f.creating
+	f.stored, f.recent, f.unsure = f.next, f.nextRecent, f.creating
 	stats := tx.Stats()
 	f.files.Wrote(stats.GetPageAlloc() + int64(f.db.Info().PageSize) + f.zeros) // the pages of the transaction, and its meta page
 	f.zeros = 0
@@ -95,24 +95,38 @@ func (f *File) LimitTo(size, least int64) {
 	f.db.MaxSize = int(min(size, math.MaxInt))
 }
 
-// PutBlocks appends the blocks after all others, so that bbolt fills its pages completely. write of an Update calls it.
+// PutBlocks appends the blocks after all others. Small ones are recent while there is room. Otherwise they and the recent
+// ones go to the bucket of blocks, whose pages are filled completely. write of an Update calls it.
 func (f *File) PutBlocks(tx *bolt.Tx, blocks [][]byte) error {
-	bucket, number := tx.Bucket(segment.BucketBlocks), f.last
-	bucket.FillPercent = 1
-	var key [8]byte // bbolt copies keys
-	for _, value := range blocks {
-		number++
-		segment.SealBlock(value, f.Seq, number)
-		binary.BigEndian.PutUint64(key[:], number)
-		segment.AddBlock(&f.next.blocks, key[:], value)
-		if err := bucket.Put(key[:], value); err != nil {
-			return fmt.Errorf("put block %d: %w", number, err)
-		}
-	}
-	if number == f.last {
+	if len(blocks) == 0 {
 		return nil
 	}
-	return bucket.SetSequence(number)
+	put := recent.Put
+	keep := f.keepsRecent && !f.Empty() && f.recent.Fit(tx, blocks)
+	if !keep {
+		bucket, err := f.moveRecent(tx, f.last)
+		if err != nil {
+			return err
+		}
+		if err := bucket.SetSequence(f.last + uint64(len(blocks))); err != nil {
+			return err
+		}
+		put = func(_ *bolt.Tx, number uint64, value []byte) error {
+			return bucket.Put(segment.NumberKey(number), value)
+		}
+	}
+	for i, value := range blocks {
+		number := f.last + 1 + uint64(i)
+		segment.SealBlock(value, f.Seq, number)
+		segment.AddBlock(&f.next.blocks, segment.NumberKey(number), value)
+		if err := put(tx, number, value); err != nil {
+			return fmt.Errorf("put block %d: %w", number, err)
+		}
+		if keep {
+			f.nextRecent = f.nextRecent.With(len(value))
+		}
+	}
+	return nil
 }
 
 // PutSeal marks the segment as sealed, and writes its index, with the blocks of the same transaction.
@@ -123,7 +137,8 @@ func (f *File) PutSeal(tx *bolt.Tx, blocks [][]byte) error {
 		number++
 		x.AddValue(value, number)
 	}
-	return errors.Join(tx.Bucket(segment.BucketMeta).Put(segment.KeySealed, []byte{1}), x.Write(tx, f.Seq))
+	_, err := f.moveRecent(tx, number)
+	return errors.Join(err, tx.Bucket(segment.BucketMeta).Put(segment.KeySealed, []byte{1}), x.Write(tx, f.Seq))
 }
 
 // Summed reports whether the entries of the state have checksums.

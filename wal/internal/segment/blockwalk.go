@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
+	"github.com/standpipe/standpipe/wal/internal/recent"
 )
 
 // BlockWalk visits the blocks of one segment in order, also while the segment is being written.
@@ -69,12 +70,16 @@ func (f *Pages) endOfBlocks(ctx context.Context) (end uint64, err error) {
 	return end, err
 }
 
-// EndOfBlocks returns the number after the last block's, from the bucket's sequence if that is set.
+// EndOfBlocks returns the number after the last block's, from the bucket's sequence if that is set and no block is recent.
 func EndOfBlocks(s *boltpage.Snapshot) (uint64, error) {
-	if t, err := s.Bucket(BucketBlocks); err == nil && t != nil && t.Sequence > 0 {
+	kept, err := recent.Read(s)
+	if err != nil {
+		return UnknownEnd, err
+	}
+	if t, err := s.Bucket(BucketBlocks); len(kept) == 0 && err == nil && t != nil && t.Sequence > 0 {
 		return t.Sequence + 1, nil
 	}
-	leaf, _, err := s.LeafOf(BucketBlocks, NumberKey(math.MaxUint64))
+	leaf, _, err := recent.LeafOf(s, BucketBlocks, NumberKey(math.MaxUint64))
 	if err != nil || leaf == nil {
 		return UnknownEnd, err
 	}
@@ -94,7 +99,7 @@ func (w *BlockWalk) step() (moved bool, err error) {
 	var leaf *boltpage.Page
 	var after []byte
 	held, err := w.File.Try(func(s *boltpage.Snapshot) (err error) {
-		leaf, after, err = s.LeafOf(BucketBlocks, NumberKey(w.seek))
+		leaf, after, err = recent.LeafOf(s, BucketBlocks, NumberKey(w.seek))
 		return err
 	})
 	switch corrupt := AsCorrupt(err); {

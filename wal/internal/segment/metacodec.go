@@ -12,9 +12,8 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 )
 
-// segmentVersion is the version of new segments. One of version 1 has no digest, and is otherwise the same. An older
-// release would not update the digest, so it must not append to a segment that has one.
-const segmentVersion = 2
+// segmentVersion is the version of new segments. They have a digest from version 2 on, and recent blocks from version 3 on.
+const segmentVersion, recentVersion = 3, 3
 
 // The keys of a segment's meta bucket.
 var (
@@ -42,6 +41,7 @@ type Meta struct {
 	MadeAt []byte           // an identityRecord; nil: an older release wrote the segment
 
 	Digested bool // each commit stores a digest
+	Recent   bool // blocks may be recent
 }
 
 // PutMeta fills the meta bucket of a new segment.
@@ -97,7 +97,7 @@ func (v *metaValues) sumFault() error {
 
 // decode decodes the values.
 func (v *metaValues) decode() (m Meta, err error) {
-	m = Meta{Log: string(v.log), Sealed: v.sealed != nil, Summed: v.sum != nil, Gapped: v.gapped != nil, MadeAt: bytes.Clone(v.madeAt), Digested: v.digest != nil}
+	m = Meta{Log: string(v.log), Sealed: v.sealed != nil, Summed: v.sum != nil, Gapped: v.gapped != nil, MadeAt: bytes.Clone(v.madeAt), Digested: v.digest != nil, Recent: len(v.version) == 1 && v.version[0] >= recentVersion}
 	if len(v.base) == 8 {
 		m.Base = binary.BigEndian.Uint64(v.base)
 	}

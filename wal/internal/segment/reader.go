@@ -6,6 +6,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
+	"github.com/standpipe/standpipe/wal/internal/recent"
 )
 
 // Reader is a segment as one transaction left it. Like bbolt, it panics at a page that cannot be read. ViewBolt and
@@ -29,6 +30,9 @@ func (r BoltReader) Bucket(name []byte) Entries {
 	b := r.Tx.Bucket(name)
 	if b == nil {
 		return nil
+	}
+	if bytes.Equal(name, BucketBlocks) {
+		return &recent.Cursor{Bucket: boltEntries{b.Cursor()}, Recent: recent.InTx(r.Tx)}
 	}
 	return boltEntries{b.Cursor()}
 }
@@ -57,6 +61,9 @@ func (r pageReader) Bucket(name []byte) Entries {
 	}
 	if t == nil {
 		return nil
+	}
+	if bytes.Equal(name, BucketBlocks) {
+		return recent.OfPages(r.snapshot, t)
 	}
 	return r.snapshot.Cursor(t)
 }
