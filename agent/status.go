@@ -152,6 +152,7 @@ func destinationStatus(p *wal.Cursor, st wal.CursorStat, r *route, prices config
 		d.RetryAt = admin.Time{Time: report.RetryAt}
 		d.WaitsFor, d.PaceBytes, d.Shards = string(report.Waits), uint64(report.Pace), report.Shards
 		d.CompressionRatio = report.Compression
+		d.FailingSince, d.CatchingUpSince, d.SentBytes = admin.Time{Time: report.Since}, admin.Time{Time: report.CatchingUp}, report.Sent
 		if report.Newest > 0 {
 			newest = time.Unix(0, report.Newest)
 		}

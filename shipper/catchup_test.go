@@ -278,6 +278,44 @@ func TestReport_NewestDeliveredEvent(t *testing.T) {
 	})
 }
 
+// After an outage the report has its end until its backlog is through, whatever comes meanwhile and in each order; the log has a
+// line then.
+func TestReport_CatchingUp(t *testing.T) {
+	for _, mode := range []shipper.CatchUp{{}, {FreshShare: 0.3}, {Latest: true}} {
+		synctest.Test(t, func(t *testing.T) {
+			var said bytes.Buffer
+			o := newBroken(t, 20_000, mode)
+			o.ship.Halt(t.Context())
+			<-o.done
+			o.opts.Logger = hclog.New(&hclog.LoggerOptions{Output: &said})
+			o.start()
+			o.src.sendLong(3000, 200, 30)
+			time.Sleep(time.Minute)
+			if got := o.ship.Report(); !got.CatchingUp.IsZero() || got.Since.IsZero() {
+				t.Errorf("%+v: during the outage: got %+v, want that it fails and does not catch up", mode, got)
+			}
+			o.set(true)
+			began := time.Now()
+			time.Sleep(15 * time.Second)
+			o.src.sendLong(100, 200, 30)
+			if got := o.ship.Report(); got.CatchingUp.Before(began) || got.CatchingUp.After(began.Add(10*time.Second)) || !got.Since.IsZero() || got.Sent < 100_000 {
+				t.Errorf("%+v: beside the backlog: got %+v, want that it catches up since the outage", mode, got)
+			}
+			for o.place().Stat().Pending.Events > 0 {
+				time.Sleep(100 * time.Millisecond)
+			}
+			time.Sleep(time.Second)
+			if got := o.ship.Report(); !got.CatchingUp.IsZero() {
+				t.Errorf("%+v: at the end: got %+v, want that it does not catch up", mode, got)
+			}
+			o.finish()
+			if n := strings.Count(said.String(), "the destination has caught up"); n != 1 {
+				t.Errorf("%+v: %d lines that it has caught up, want 1:\n%s", mode, n, said.String())
+			}
+		})
+	}
+}
+
 // The request that ends the outage has old events. After it the newest event of each key of the backlog arrives before
 // the others of the key, which arrive in order.
 func TestCatchUp_NewestOfEachKeyFirst(t *testing.T) {

@@ -44,6 +44,11 @@ type Report struct {
 
 	// Newest is the time of the newest delivered event, by offset, in Unix nanoseconds; 0: none was delivered yet.
 	Newest int64
+
+	// CatchingUp is the end of the outage of at least 10 s whose backlog is not settled yet; zero: there is none. A ranged
+	// destination has none.
+	CatchingUp time.Time
+	Sent       uint64 // bytes of the bodies of all requests since the start, repeated ones included
 }
 
 // Report returns the destination's present state.
@@ -85,6 +90,7 @@ func (s *Shipper) updateReport() {
 		}
 	}
 	report.Held, report.Newest = s.lanes.held, s.newest.time
+	report.CatchingUp, report.Sent = s.turns.Since, s.sent
 	s.reportPace(&report, time.Now())
 	if shape := s.opts.Sink.Shape(); shape.Compression != Plain {
 		report.Compression = s.batcher.ratio.Value()

@@ -23,6 +23,7 @@ func (s *Shipper) settle(o outcome) {
 	}
 	s.moving(now)
 	s.bandwidth.correct(o.charged, o.response.Sent)
+	s.sent += uint64(o.response.Sent)
 	if o.response.Err == nil {
 		s.bandwidth.learn(o.batch.Size(), o.response.Sent)
 	}

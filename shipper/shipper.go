@@ -94,6 +94,7 @@ type Shipper struct {
 	calm      time.Time         // when the last failures of requests ended
 	member    *outage.Member
 	warnings  outage.Warnings
+	sent      uint64        // bytes of the bodies of all requests
 	samples   []pace.Sample // of settle; kept for its memory
 	newest    struct {      // the delivered event with the highest offset
 		offset uint64
@@ -277,6 +278,7 @@ func (s *Shipper) act(ctx context.Context, now time.Time) time.Duration {
 	wake = min(wake, s.dispatch(ctx, now))
 	wake = min(wake, s.warnings.Write(now))
 	s.publish()
+	s.noteCaughtUp(now)
 	s.updateReport()
 	return wake
 }

@@ -48,3 +48,8 @@ func eventsText(n uint64) string {
 	}
 	return countText(n) + " events"
 }
+
+// NewestDelivered returns the age of the newest delivered event.
+func (d *DestinationStatus) NewestDelivered() time.Duration {
+	return time.Duration(d.NewestDeliveredSeconds * float64(time.Second))
+}

@@ -166,6 +166,15 @@ type DestinationStatus struct {
 	// time since the last delivery. 0: none. It grows while no event is pending.
 	NewestDeliveredSeconds float64 `json:"newest_delivered_seconds"`
 
+	// FailingSince is the first failure since the last request that got through; zero: it does not fail. CatchingUpSince is the end
+	// of an outage of at least 10 s whose backlog is not delivered yet; zero: there is none, or the destination is an S3 bucket,
+	// a relay, StatsD, a file, or Kafka with exactly_once.
+	FailingSince    Time `json:"failing_since,omitzero"`
+	CatchingUpSince Time `json:"catching_up_since,omitzero"`
+	// SentBytes are the bytes of the bodies of requests since the start of the destination, repeated ones included. A ranged
+	// destination counts what it delivered.
+	SentBytes uint64 `json:"sent_bytes,omitempty"`
+
 	LastDeliveryAt Time   `json:"last_delivery_at"`
 	LastError      string `json:"last_error"`
 	RetryAt        Time   `json:"retry_at"`

@@ -266,6 +266,13 @@ func (t *statusTable) why(d *admin.DestinationStatus) string {
 	if d.WaitsFor != "" && d.Pending.Events > 0 {
 		parts = append(parts, waits(d))
 	}
+	if !d.CatchingUpSince.IsZero() && d.Pending.Events > 0 {
+		parts = append(parts, fmt.Sprintf("catching up since %s: %s behind, the newest delivered is %s old",
+			d.CatchingUpSince.UTC().Format("15:04:05 UTC"), cli.Number(d.Pending.Events, "event"), admin.Age(d.NewestDelivered())))
+	}
+	if !d.FailingSince.IsZero() {
+		parts = append(parts, "failing since "+d.FailingSince.UTC().Format("2006-01-02 15:04:05 UTC"))
+	}
 	if d.LastError != "" {
 		parts = append(parts, "last error: "+d.LastError)
 	}

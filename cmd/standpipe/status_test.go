@@ -95,6 +95,26 @@ stream idle: 0 appended (0 B), 0 refused
 	}
 }
 
+func TestStatusTable_CatchingUpAndFailing(t *testing.T) {
+	status := sampleStatus()
+	to := status.Streams[0].Destinations
+	to[1].FailingSince = admin.Time{Time: asked.Add(-time.Hour)}
+	to[2].CatchingUpSince, to[2].NewestDeliveredSeconds = admin.Time{Time: asked.Add(-time.Minute)}, 95
+	var got bytes.Buffer
+	if err := writeStatus(&got, status, asked, cli.Screen{}, false); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(got.String()), " ")
+	for _, want := range []string{
+		"failing since 2026-11-20 14:02:00 UTC; last error: ResourceNotFoundException",
+		"paced, 4 shards, pace 4.0 MB/s; catching up since 15:01:00 UTC: 8 events behind, the newest delivered is 1m 35s old",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("got\n%s\nwant %q", &got, want)
+		}
+	}
+}
+
 func TestStatusTable_OfAFailedLog(t *testing.T) {
 	var got bytes.Buffer
 	status := admin.Status{WAL: admin.WALStatus{Failed: "sync segment 3: input/output error"}}

@@ -69,6 +69,7 @@ func (s *Shipper) settle(o *Outcome, took time.Duration) {
 	}
 	s.record(step)
 	s.bandwidth.correct(o.BilledBytes)
+	s.sent += o.BilledBytes
 	s.newest = s.span.newest
 	s.span, s.passedAt = span{}, time.Time{}
 	s.succeeded(committing)

@@ -107,6 +107,7 @@ type Shipper struct {
 	queue     queue       // read, unsettled and in no range; at most two chunks
 	span      span        // the range under way
 	newest    int64       // the time of the last delivered event
+	sent      uint64      // bytes of the delivered ranges
 	recovered bool        // Recover has succeeded, and no restart has followed
 	rejected  []Rejection // of the error that requires a restart
 

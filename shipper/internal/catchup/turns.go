@@ -48,6 +48,9 @@ type Turns struct {
 
 	Searching bool // for the newest events of the backlog; nothing is sent meanwhile
 
+	Since time.Time // when the outage ended whose backlog is not through; zero: there is none
+	until uint64    // the end of that backlog
+
 	Fresh   bool    // the part of the last batch
 	balance float64 // the bytes that fresh events may send before the backlog's turn
 	largest float64 // bytes of the largest batch
@@ -78,6 +81,22 @@ func (t *Turns) Sent(bytes int) {
 	}
 	t.largest = max(t.largest, n)
 	t.balance = max(-t.largest, min(t.balance, t.largest))
+}
+
+// Begin notes that the events before an offset are the backlog of an outage that has ended.
+func (t *Turns) Begin(now time.Time, until uint64) {
+	if t.until = until; t.Since.IsZero() {
+		t.Since = now
+	}
+}
+
+// Through notes the first offset that is not settled. It reports, once, that the backlog of the last outage is settled.
+func (t *Turns) Through(checkpoint uint64) bool {
+	if t.Since.IsZero() || checkpoint < t.until {
+		return false
+	}
+	t.Since = time.Time{}
+	return true
 }
 
 // First reports whether fresh events go first, if there are any.
