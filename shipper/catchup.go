@@ -44,19 +44,6 @@ func (s *Shipper) splitAfterOutage() {
 	s.turns.Begin(time.Now(), s.lanes.next())
 }
 
-// longCatchUp is the shortest time of a catch-up whose end is logged.
-const longCatchUp = 10 * time.Second
-
-// noteCaughtUp ends the catch-up once the backlog of the last outage is settled.
-func (s *Shipper) noteCaughtUp(now time.Time) {
-	since := s.turns.Since
-	if since.IsZero() || !s.turns.Through(s.opts.Cursor.Stat().Checkpoint) || now.Sub(since) < longCatchUp {
-		return
-	}
-	s.opts.Logger.Info("the destination has caught up", "stream", s.stream, "destination", s.opts.Cursor.Name(),
-		"after", now.Sub(since).Round(time.Millisecond))
-}
-
 // nextBatch is the batcher's next, for one of most requests at once. While the lanes catch up, a batch has either fresh
 // events or some of the backlog, and the backlog leaves one request to fresh events that may go first.
 func (s *Shipper) nextBatch(now time.Time, most int) (batch *pack.Batch, wake time.Duration) {

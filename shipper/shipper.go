@@ -278,7 +278,9 @@ func (s *Shipper) act(ctx context.Context, now time.Time) time.Duration {
 	wake = min(wake, s.dispatch(ctx, now))
 	wake = min(wake, s.warnings.Write(now))
 	s.publish()
-	s.noteCaughtUp(now)
+	if took, long := s.turns.Through(s.opts.Cursor, now); long {
+		s.opts.Logger.Info("the destination has caught up", "stream", s.stream, "destination", s.opts.Cursor.Name(), "after", took.Round(time.Millisecond))
+	}
 	s.updateReport()
 	return wake
 }

@@ -90,13 +90,18 @@ func (t *Turns) Begin(now time.Time, until uint64) {
 	}
 }
 
-// Through notes the first offset that is not settled. It reports, once, that the backlog of the last outage is settled.
-func (t *Turns) Through(checkpoint uint64) bool {
-	if t.Since.IsZero() || checkpoint < t.until {
-		return false
+// longCatchUp is the shortest time of a catch-up whose end is logged.
+const longCatchUp = 10 * time.Second
+
+// Through ends the catch-up once the backlog of the last outage is settled. long reports, once, that it took long enough to be
+// logged.
+func (t *Turns) Through(cursor Cursor, now time.Time) (took time.Duration, long bool) {
+	if t.Since.IsZero() || cursor.Stat().Checkpoint < t.until {
+		return 0, false
 	}
+	took = now.Sub(t.Since)
 	t.Since = time.Time{}
-	return true
+	return took, took >= longCatchUp
 }
 
 // First reports whether fresh events go first, if there are any.
