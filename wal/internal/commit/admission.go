@@ -170,7 +170,7 @@ func (c *Committer) reserve(g *group, t *Ticket, names int64) (need int64, err e
 		return need, nil
 	case g.need > 0: // the commit takes less than its estimate: check again after it
 		return 0, nil
-	case c.releaseRetained() && need <= c.free, c.renew(need) && need <= c.free:
+	case releaseRetained(c) && need <= c.free, c.renew(need) && need <= c.free:
 		return need, nil
 	case c.o.OnFull() == bounds.Reject:
 		c.o.Capacity.NoteFull()
@@ -182,7 +182,7 @@ func (c *Committer) reserve(g *group, t *Ticket, names int64) (need int64, err e
 
 // releaseRetained unlinks all retained segments before an append is rejected or waits. Their bytes counted as free already,
 // but the volume may have fewer than that. It reports whether there were any.
-func (c *Committer) releaseRetained() bool {
+func releaseRetained(c *Committer) bool {
 	retained := c.o.Segments.Use().Retained
 	if retained == 0 || !c.o.Capacity.Release(retained) {
 		return false
