@@ -150,7 +150,11 @@ func (b *batcher) form(shape *Shape, now time.Time, retrying bool, set wal.LaneS
 		if !l.ready(now) || set&l.set == 0 || l.suspect > 0 && !batch.Empty() {
 			continue
 		}
-		retry := batch.Add(pack.Lane{Index: index, Queue: l.queue, Limit: min(l.limit(), end), MaxEvents: l.suspect})
+		most := l.suspect
+		if most == 0 && l.failures != nil && end < noOffset { // its requests would take the link from the others
+			most = 1
+		}
+		retry := batch.Add(pack.Lane{Index: index, Queue: l.queue, Limit: min(l.limit(), end), MaxEvents: most})
 		if !retry.IsZero() {
 			l.pacing = backoff.Delay{Until: retry, Why: backoff.OutOfTokens}
 		}
@@ -178,16 +182,16 @@ func (b *batcher) order(shape *Shape, now time.Time, retrying, slow bool) []int 
 	return b.ordered
 }
 
-// window returns the offset at which all lanes stop where the link is slow. The events below it, those of requests under way
+// window returns the offset at which all lanes stop where the link makes requests small. The events below it, those of requests under way
 // included, are enough for all requests at once: each next one finds a whole batch in the lanes that are free. So lanes do not
 // drift apart by more than that. A lane that fails, or whose request takes long, holds up no other.
 func (b *batcher) window(shape *Shape, now time.Time) uint64 {
-	if shape.MaxBatch >= b.sink.Shape().MaxBatch {
+	if shape.MaxBatch >= b.ceiling.Lower(b.sink.Shape().MaxBatch) {
 		return noOffset
 	}
 	queues := make([][]wal.Event, 0, len(b.lanes.all))
 	for _, l := range b.lanes.all {
-		if l.ready(now) || l.underWay(now) || l.twin != nil && l.twin.underWay(now) {
+		if l.failures == nil && (l.ready(now) || l.underWay(now) || l.twin != nil && l.twin.underWay(now)) {
 			queues = append(queues, l.queue)
 		}
 	}

@@ -3,11 +3,13 @@ package shipper_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/wal"
 )
 
 // A backlog goes through a slow link: at any time, the newest event that has arrived and the oldest that has not are as far
@@ -86,4 +88,103 @@ func driftOf(t *testing.T, shape shipper.Shape, drawn *rand.Rand, rate int, band
 	}
 	r.finish()
 	return most
+}
+
+// One key of a backlog fails, record by record. On a slow link the others arrive nearly as fast as without it.
+func TestSlowLink_AFailingLaneHoldsBackNoOther(t *testing.T) {
+	for _, class := range []shipper.Class{shipper.Throttled, shipper.Transient} {
+		synctest.Test(t, func(t *testing.T) {
+			const rate, size, events = 8_000, 400, 2_400
+			lane := wal.LaneOf("k0")
+			var healed atomic.Bool
+			shape := kinesisShape()
+			shape.BatchRecords, shape.MaxBatch, shape.AimBatch, shape.MaxRecord, shape.AimRecord = 500, 4<<20, 4<<20, 64<<10, 24<<10
+			svc := newService(t, shape)
+			svc.faults = func(_ *rand.Rand, batch []shipper.Record) (f fault) {
+				f.failed = make(map[int]*shipper.Error)
+				for i, r := range batch {
+					if wal.LaneOf(r.Key) == lane && !healed.Load() {
+						f.failed[i] = failure(class, "record")
+					}
+				}
+				return f
+			}
+			r := &rig{t: t, svc: svc, sink: &narrowband{service: svc, rate: rate, line: make(chan struct{}, 1)}, opts: shipper.Options{Link: shipper.NewLink(0)}}
+			r.inMemory()
+			r.src.append("k0", 400, size)
+			r.src.sendLong(events, size, 20)
+			began := time.Now()
+			r.start()
+			others := 0
+			for key, n := range r.src.n {
+				if wal.LaneOf(key) != lane {
+					others += n
+				}
+			}
+			ideal := time.Duration(events*size*4/3) * time.Second / rate
+			for svc.arrived() < others && time.Since(began) < 5*ideal {
+				time.Sleep(100 * time.Millisecond)
+			}
+			took := time.Since(began)
+			t.Logf("%v: %d events after %s, %.2f times the time of their bytes", class, svc.arrived(), took, took.Seconds()/ideal.Seconds())
+			if took > ideal*5/4 {
+				t.Errorf("%v: %d of %d events after %s, want all after %s", class, svc.arrived(), others, took, ideal*5/4)
+			}
+			healed.Store(true)
+			r.finish()
+		})
+	}
+}
+
+// Something on the way to a fast service rejects large requests. A key with a long backlog, which goes in one small request after
+// the other, delays no other key.
+func TestCeiling_ABusyKeyHoldsBackNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shape := kinesisShape()
+		shape.BatchRecords, shape.MaxBatch, shape.AimBatch, shape.MaxRecord, shape.AimRecord = 500, 4<<20, 4<<20, 64<<10, 24<<10
+		svc := newService(t, shape)
+		svc.delay = 100 * time.Millisecond
+		svc.faults = func(_ *rand.Rand, batch []shipper.Record) (f fault) {
+			sum := 0
+			for _, r := range batch {
+				sum += len(r.Data)
+			}
+			if sum > 16<<10 {
+				f.err = &shipper.Error{Class: shipper.Transient, Code: "413", Record: -1, TooLarge: true}
+			}
+			return f
+		}
+		r := &rig{t: t, svc: svc}
+		r.inMemory()
+		r.start()
+		const others = 200
+		busy, left := wal.LaneOf("k0"), others
+		svc.landing = func(_ shipper.Record, keys map[string][]string) {
+			for key, payloads := range keys {
+				if wal.LaneOf(key) != busy {
+					left -= len(payloads)
+				}
+			}
+		}
+		r.src.append("k0", 4000, 400)
+		for n, i := 0, 1; n < others; i++ {
+			if key := fmt.Sprint("k", i); wal.LaneOf(key) != busy {
+				r.src.append(key, 1, 400)
+				n++
+			}
+		}
+		began := time.Now()
+		for done := false; !done && time.Since(began) < time.Hour; time.Sleep(100 * time.Millisecond) {
+			svc.mu.Lock()
+			done = left == 0
+			svc.mu.Unlock()
+		}
+		took := time.Since(began)
+		r.finish()
+		all := time.Since(began)
+		t.Logf("others after %s, all after %s", took, all)
+		if took > all/2 {
+			t.Errorf("the events of other keys arrived after %s, all after %s; want the others in half of that time", took, all)
+		}
+	})
 }
