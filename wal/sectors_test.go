@@ -91,7 +91,7 @@ func sectorStep(t *testing.T, l *wal.Log, r *rand.Rand, i int) {
 	stream := fmt.Sprint("stream", r.IntN(3))
 	b := &wal.Batch{Stream: stream}
 	most, events := 9000, 1+r.IntN(4)
-	if r.IntN(2) == 0 { // small enough for recent blocks
+	if i%14 < 9 { // small enough for recent blocks, and several in a row: they follow small blocks only
 		most, events = 600, 1
 	}
 	for range events {

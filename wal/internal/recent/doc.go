@@ -19,6 +19,8 @@
 //
 // # Limits
 //
+// Package segfile begins them after small blocks only: a move writes the last leaf of the bucket of blocks again.
+//
 // bbolt stores a bucket within another one's page if it takes at most a quarter of a page. So events of about 900 bytes and
 // more go to the bucket of blocks at once.
 package recent

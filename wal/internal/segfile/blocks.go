@@ -2,6 +2,7 @@ package segfile
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"sync/atomic"
 
@@ -53,6 +54,13 @@ func (b *blocks) lastNoted(last uint64, values [][]byte, noted uint64) uint64 {
 		last--
 	}
 	return noted
+}
+
+// endsSmall reports whether the last blocks take at most a page. bbolt writes the last leaf again when recent blocks are moved
+// behind it, and no estimate counts that. So recent blocks follow small ones only.
+func (b *blocks) endsSmall() bool {
+	const above = 4 // pages, see LeafEnd.Size
+	return b.end.Size() <= (above+1)*int64(os.Getpagesize())
 }
 
 // moveRecent moves the recent blocks to the bucket of blocks, which it returns. last is the number of the last one.

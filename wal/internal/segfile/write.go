@@ -95,14 +95,14 @@ func (f *File) LimitTo(size, least int64) {
 	f.db.MaxSize = int(min(size, math.MaxInt))
 }
 
-// PutBlocks appends the blocks after all others. Small ones are recent while there is room. Otherwise they and the recent
-// ones go to the bucket of blocks, whose pages are filled completely. write of an Update calls it.
+// PutBlocks appends the blocks after all others. Small ones are recent while there is room, unless the last leaf is large.
+// Otherwise they and the recent ones go to the bucket of blocks, whose pages are filled completely. write of an Update calls it.
 func (f *File) PutBlocks(tx *bolt.Tx, blocks [][]byte) error {
 	if len(blocks) == 0 {
 		return nil
 	}
 	put := recent.Put
-	keep := f.keepsRecent && !f.Empty() && f.recent.Fit(tx, blocks)
+	keep := f.keepsRecent && !f.Empty() && f.endsSmall() && f.recent.Fit(tx, blocks)
 	if !keep {
 		bucket, err := f.moveRecent(tx, f.last)
 		if err != nil {
