@@ -64,7 +64,7 @@ func TestFaults(t *testing.T) {
 			`2:13: address: ":0" is not loopback: anybody who reaches it could append; allowed is a loopback address, a unix socket, tls and auth, or insecure = true`,
 			`3:3: unknown setting "insecur" in listener "grpc"; did you mean "insecure"?`}},
 		{"an unknown setting that is like none", "wal {\n  color = \"red\"\n}", []string{
-			`2:3: unknown setting "color" in wal; allowed is max_size, segment_size, commit_linger, accepted_linger, checkpoint_interval, on_full, min_free, max_age, producer_idle or lock_timeout`}},
+			`2:3: unknown setting "color" in wal; allowed is max_size, segment_size, commit_linger, accepted_linger, checkpoint_interval, on_full, min_free, retain, max_age, producer_idle or lock_timeout`}},
 		{"another listener's setting", `listener "socket" {` + "\naddress = \"127.0.0.1:1\"\nmax_request_size = \"1MiB\"\n}", []string{
 			`3:1: unknown setting "max_request_size" in listener "socket"; allowed is address, mode, max_line_size, max_connections or insecure`}},
 		{"a setting one block too far out", in(`"kinesis" "k"`, `stream = "a"`, `max_delay = "1s"`) + "\nmax_size = \"1GiB\"", []string{
@@ -74,7 +74,7 @@ func TestFaults(t *testing.T) {
 			`1:1: unknown block "listner"; did you mean "listener"?`,
 			`2:1: unknown block "foo"; allowed is listener, admin, metrics, wal, aws, prices, identity, destination or stream`}},
 		{"a block where none may be", "wal {\n  batch {}\n}", []string{
-			`2:3: unknown block "batch" in wal; no block is allowed here, only the settings max_size, segment_size, commit_linger, accepted_linger, checkpoint_interval, on_full, min_free, max_age, producer_idle, lock_timeout`}},
+			`2:3: unknown block "batch" in wal; no block is allowed here, only the settings max_size, segment_size, commit_linger, accepted_linger, checkpoint_interval, on_full, min_free, retain, max_age, producer_idle, lock_timeout`}},
 		{"a block as a setting", `wal = {}`, []string{
 			`1:1: wal is a block, not a setting; allowed is wal { ... }`}},
 		{"a setting as a block", `data_dir {}`, []string{
