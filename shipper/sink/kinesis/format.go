@@ -32,6 +32,7 @@ type format struct {
 	json   bool // it takes only JSON; guarded by mu
 	doubt  bool // the last request in CBOR got no response in CBOR, so the next one is in JSON; guarded by mu
 	misses int  // requests in CBOR without a response in CBOR, one after the other; guarded by mu
+	proved bool // since the last response in CBOR, a request in JSON was understood after maxMisses; guarded by mu
 }
 
 // maxMisses is the number of misses after which an endpoint of AWS gets a request in JSON. If that is understood, and the next
@@ -116,7 +117,7 @@ func (f *format) unsent() {
 func (f *format) answered() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.cbor, f.doubt, f.misses = true, false, 0
+	f.cbor, f.doubt, f.proved, f.misses = true, false, false, 0
 }
 
 // answeredOtherwise notes a response to a request in CBOR that is not in CBOR. A proxy may have sent it.
@@ -142,9 +143,13 @@ func (f *format) unanswered() { f.answeredOtherwise() }
 func (f *format) triedJSON(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	missed := f.doubt && f.ofAWS && f.misses <= maxMisses
+	missed := f.doubt && f.ofAWS
 	f.doubt = false
-	if understood(err) && !missed {
+	switch {
+	case !understood(err):
+	case missed && !f.proved: // many requests under way may have missed by one failure of the link
+		f.proved, f.misses = true, maxMisses-1
+	default:
 		f.json = !f.cbor
 	}
 }

@@ -82,3 +82,30 @@ func TestFormat_CBORIsKeptOverFailures(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
+// The link fails while several requests are under way. That is one failure, after which CBOR is tried again.
+func TestFormat_CBORIsKeptOverAFailureOfManyRequests(t *testing.T) {
+	f := &format{ofAWS: true}
+	fail := func(requests int) {
+		for range requests {
+			if !f.usesCBOR() {
+				t.Fatal("a request under way is in JSON, want CBOR")
+			}
+		}
+		for range requests {
+			f.unanswered()
+		}
+	}
+	fail(8)
+	if f.usesCBOR() {
+		t.Fatal("the request after the failure is in CBOR, want JSON")
+	}
+	f.triedJSON(nil)
+	if !f.usesCBOR() {
+		t.Fatal("all requests are in JSON after one failure of the link, want CBOR")
+	}
+	f.answered()
+	for range 3 {
+		fail(8)
+	}
+}
