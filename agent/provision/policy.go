@@ -42,15 +42,18 @@ func Policy(conf *config.Config, account string) (iam.Document, error) {
 		if len(on) == 0 {
 			return
 		}
-		slices.Sort(on)
-		doc.Statement = append(doc.Statement, iam.Statement{Sid: sid, Effect: "Allow", Action: actions, Resource: slices.Compact(on)})
+		doc.Statement = append(doc.Statement, iam.Statement{Sid: sid, Effect: "Allow", Action: actions, Resource: on})
+	}
+	for _, list := range []*[]string{&streams, &buckets, &roles, &deliveries, &alarms} { // resources of two profiles may have one ARN
+		slices.Sort(*list)
+		*list = slices.Compact(*list)
 	}
 	add("Streams", streams, "kinesis:AddTagsToStream", "kinesis:CreateStream", "kinesis:DescribeStreamSummary", "kinesis:ListTagsForStream", "kinesis:StartStreamEncryption")
 	add("Buckets", buckets, "s3:CreateBucket", "s3:GetBucketPublicAccessBlock", "s3:GetBucketTagging", "s3:GetEncryptionConfiguration", "s3:GetLifecycleConfiguration",
 		"s3:ListBucket", "s3:PutBucketPublicAccessBlock", "s3:PutBucketTagging", "s3:PutEncryptionConfiguration", "s3:PutLifecycleConfiguration", "s3:TagResource")
 	add("Roles", roles, "iam:CreateRole", "iam:GetRole", "iam:GetRolePolicy", "iam:PutRolePolicy", "iam:TagRole")
 	if len(roles) > 0 {
-		doc.Statement = append(doc.Statement, iam.Statement{Sid: "PassRoles", Effect: "Allow", Action: []string{"iam:PassRole"}, Resource: slices.Compact(roles),
+		doc.Statement = append(doc.Statement, iam.Statement{Sid: "PassRoles", Effect: "Allow", Action: []string{"iam:PassRole"}, Resource: roles,
 			Condition: map[string]map[string]string{"StringEquals": {"iam:PassedToService": "firehose.amazonaws.com"}}})
 	}
 	add("Deliveries", deliveries, "firehose:CreateDeliveryStream", "firehose:DescribeDeliveryStream")

@@ -36,7 +36,8 @@ type part struct {
 }
 
 func (b *bucket) Read(ctx context.Context) (State, error) {
-	_, err := b.at.s3.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &b.wanted.Name})
+	// The name can be guessed. A bucket of another account with this name would get the events.
+	_, err := b.at.s3.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &b.wanted.Name, ExpectedBucketOwner: &b.wanted.Account})
 	switch status(err) {
 	case http.StatusNotFound:
 		return State{}, nil

@@ -51,7 +51,8 @@ func (d *delivery) Read(ctx context.Context) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
-	state := State{Found: true, Unfinished: have.DeliveryStreamStatus == types.DeliveryStreamStatusCreating}
+	status := have.DeliveryStreamStatus
+	state := State{Found: true, Unfinished: status == types.DeliveryStreamStatusCreating || status == types.DeliveryStreamStatusCreatingFailed}
 	source := ""
 	if have.Source != nil && have.Source.KinesisStreamSourceDescription != nil {
 		source = aws.ToString(have.Source.KinesisStreamSourceDescription.KinesisStreamARN)

@@ -101,6 +101,11 @@ func (s *stream) Create(ctx context.Context, have State) error {
 	if err := s.active(ctx); err != nil {
 		return err
 	}
+	if have.Found { // a stream of others that was in creation when Read found it has no tag, and stays as it is
+		if now, err := s.Read(ctx); err != nil || !now.Unfinished {
+			return err
+		}
+	}
 	_, err := s.at.kinesis.StartStreamEncryption(ctx, &kinesis.StartStreamEncryptionInput{
 		StreamName: &s.wanted.Name, EncryptionType: types.EncryptionTypeKms, KeyId: aws.String(kinesisKey),
 	})
