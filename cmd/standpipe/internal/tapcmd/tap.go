@@ -135,6 +135,9 @@ func (r *run) print(ctx context.Context, c *cobra.Command, agent *client.Client,
 		if ctx.Err() != nil {
 			return nil // Ctrl-C
 		}
+		if err == nil && e.Offset < r.options.FromOffset {
+			continue // a stream of a pattern that had not reached it
+		}
 		if err == nil {
 			err = r.write(c, stream, &e)
 		}
@@ -158,8 +161,11 @@ func (r *run) printAll(ctx context.Context, c *cobra.Command, agent *client.Clie
 			cancel(err)
 			break
 		}
-		for stream := range streams {
+		for stream, next := range streams {
 			o := r.options
+			if o.FromOffset > next {
+				o.FromOffset, o.Limit = next, 0 // print waits for the offset, and write ends at the limit
+			}
 			if !first && r.from == "now" {
 				o.FromOldest = true // it began after the command
 			}

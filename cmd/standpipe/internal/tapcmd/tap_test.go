@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/standpipe/standpipe/agent/ingest"
@@ -46,6 +47,31 @@ func TestTap_EndsAtItsLimit(t *testing.T) {
 		if n := strings.Count(got.Stdout, "\n"); got.Code != test.code || n != test.events || !strings.Contains(got.Stderr, test.stderr) || test.stderr == "" && got.Stderr != "" {
 			t.Errorf("%q: got exit code %d, %d events, %s", test.args, got.Code, n, got.Stderr)
 		}
+	}
+}
+
+// A stream of a pattern that has not reached the offset ends nothing: its events from the offset on are still to come.
+func TestTap_OfAPatternFromAnOffset(t *testing.T) {
+	l := testkit.OpenLog(t, wal.Options{})
+	s := ingestkit.Serve(t, ingest.Options{Type: ingest.GRPC, Log: ingest.FromWAL(l), Reads: l})
+	for i := range 5 {
+		testkit.AppendOne(t, l, "text", "k", fmt.Sprint(i))
+	}
+	testkit.AppendOne(t, l, "bytes", "k", "0")
+	got := clitest.Run(tapcmd.New, "tap", "*", "--address", "unix://"+s.Addr().String(), "--from", "4", "--follow=false")
+	if n := strings.Count(got.Stdout, "\n"); got.Code != 0 || n != 2 || got.Stderr != "" {
+		t.Errorf("got exit code %d, %d events, %s", got.Code, n, got.Stderr)
+	}
+	var appends sync.WaitGroup
+	appends.Go(func() {
+		for range 4 {
+			testkit.AppendOne(t, l, "bytes", "k", "1")
+		}
+	})
+	defer appends.Wait()
+	got = clitest.Run(tapcmd.New, "tap", "*", "--address", "unix://"+s.Addr().String(), "--from", "4", "--limit", "4")
+	if n := strings.Count(got.Stdout, `"offset":4`) + strings.Count(got.Stdout, `"offset":5`); got.Code != 0 || n != 4 || strings.Count(got.Stdout, "\n") != n {
+		t.Errorf("got exit code %d, %s, %s", got.Code, got.Stdout, got.Stderr)
 	}
 }
 
