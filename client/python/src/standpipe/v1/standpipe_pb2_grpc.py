@@ -165,7 +165,8 @@ class ReaderServicer(object):
         Errors: INVALID_ARGUMENT, NOT_FOUND (no stream block matches), OUT_OF_RANGE (events are not in
         the log any more), DATA_LOSS (a part of the log is damaged), RESOURCE_EXHAUSTED (too many
         readers), UNAVAILABLE, UNAUTHENTICATED, PERMISSION_DENIED. With OUT_OF_RANGE and DATA_LOSS the
-        metadata first_offset of google.rpc.ErrorInfo is the next offset that can be read.
+        metadata first_offset of google.rpc.ErrorInfo is the next offset that can be read. It is absent
+        if from_offset is beyond the offset that the next event will get: the log is another one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
