@@ -150,6 +150,34 @@ func TestReload_DeliveredWaitsForADestinationThatChanges(t *testing.T) {
 	}
 }
 
+// The provision block is for another command: a change of it restarts no destination.
+func TestReload_OfAProvisionBlockChangesNothing(t *testing.T) {
+	dir := t.TempDir()
+	with := func(block string) *config.Config {
+		return parse(t, dir, `
+stream "s" {
+  destination "kinesis" "k" {
+    stream   = "s"
+    region   = "eu-west-1"
+    endpoint = "http://127.0.0.1:1"
+    `+block+`
+  }
+}`)
+	}
+	a := run(t, with(""))
+	for block, started := range map[string]int{"provision { archive = true }": 0, "order = \"strict\"": 1} {
+		if err := a.Reload(with(block)); err != nil {
+			t.Fatal(err)
+		}
+		if got := a.Status().Reload.Changes; len(got.Started) != started || len(got.NeedRestart) > 0 {
+			t.Errorf("%s: got %+v", block, got)
+		}
+		if err := a.Reload(with("")); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Once a reload has removed a destination, no response waits for it any longer, also when its request hangs, and it gets
 // no more events.
 func TestReload_RemovedDestinationIsParked(t *testing.T) {
