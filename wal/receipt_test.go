@@ -142,6 +142,37 @@ func TestReceipts_AreOnTheDiskAsTheirBatches(t *testing.T) {
 	}
 }
 
+// A discard passes the appends of others that wait for free bytes, and none of its owner: that would store its receipt later, and a
+// publish of the owner that reuses the ID would be taken for the stored one.
+func TestReceipts_DiscardFollowsTheBatchesThatWait(t *testing.T) {
+	r := newReceipted(t, wal.Options{Dir: t.TempDir(), MaxSize: 1 << 20, OnFull: wal.Block})
+	cursor, err := r.OpenCursor("s", "d")
+	must(t, err)
+	var waits *wal.Ticket
+	for !r.Full() {
+		waits, err = r.Submit(bg, r.batch("owner0", 7, 100))
+		must(t, err)
+		for done := false; !done && !r.Full(); {
+			select {
+			case <-waits.Done():
+				done = true
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}
+	ticket, err := r.Receipts().Discard("owner0", 7)
+	must(t, err)
+	must(t, r.discard("owner1")) // the discard before it was examined
+	settleAll(r.Log, cursor, wal.Count{Events: r.Next("s") - 1})
+	sync(t, r.Log)
+	for _, ticket := range []*wal.Ticket{waits, ticket} {
+		if _, err := ticket.Wait(bg); err != nil {
+			t.Error(err)
+		}
+	}
+	r.check(1)
+}
+
 // A discard takes the bytes that are reserved for a checkpoint.
 func TestReceipts_AreDiscardedInAFullLog(t *testing.T) {
 	r := newReceipted(t, wal.Options{Dir: t.TempDir(), MaxSize: 1 << 20})

@@ -64,7 +64,7 @@ func (c *Committer) admitRepeats(g *group, now time.Time) {
 // needsNoBytes reports whether t can be completed in a full log, behind the appends in before.
 func (t *Ticket) needsNoBytes(stored *producer.Set, before []*Ticket) bool {
 	if !t.held.Numbered {
-		return t.discard
+		return t.discard && !slices.ContainsFunc(before, func(o *Ticket) bool { return o.receipt.Owner == t.receipt.Owner })
 	}
 	_, known, err := stored.Recognize(&t.numbered)
 	if known || err != nil || t.held.Rejection == nil {
