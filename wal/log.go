@@ -159,9 +159,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if err := l.recover(ctx); err != nil {
 		return nil, errors.Join(err, l.release())
 	}
-	if o.Retain > 0 {
-		l.truncator.Sort()
-	}
+	l.truncator.Sort()
 	if l.capacity.Space() < l.capacity.Plenty() {
 		l.capacity.NoteFull()
 	}

@@ -193,6 +193,32 @@ func TestRetain_IsNoBacklogOfANewDestination(t *testing.T) {
 	}
 }
 
+// Retained segments of the last run are no backlog either, also if retain is gone from the configuration: else events that were
+// delivered long ago would be delivered to the new destination.
+func TestRetain_IsNoBacklogAfterARestart(t *testing.T) {
+	for _, retain := range []time.Duration{0, time.Hour} {
+		o := wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10, MaxSize: 64 << 20, Retain: time.Hour}
+		l := open(t, o)
+		p := appendUntil(t, l, 10)
+		settleAll(l, p, p.Stat().Pending)
+		sync(t, l)
+		must(t, l.Close())
+		o.Retain = retain
+		l = open(t, o)
+		late, err := l.OpenCursor("s", "late")
+		must(t, err)
+		if st := late.Stat(); st.Pending.Events > 10 {
+			t.Errorf("retain %v: got %+v, want the events of the newest segment pending", retain, st)
+		}
+		sync(t, l)
+		l.AwaitTruncation()
+		if st := l.Stat(); st.Segments > 2 {
+			t.Errorf("retain %v: got %+v, want the settled segments gone from the row", retain, st)
+		}
+		must(t, l.Close())
+	}
+}
+
 // Yield unlinks the oldest segments, as many as are wanted.
 func TestRetain_YieldsTheOldestSegments(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10, MaxSize: 64 << 20, Retain: time.Hour})

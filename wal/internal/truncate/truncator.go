@@ -241,8 +241,9 @@ func (t *Truncator) freed() {
 	}
 }
 
-// Sort is the search for settled segments of the first pass. It is called before Run, when segments may be retained: their
-// bytes are free before the first append.
+// Sort is the search for settled segments of the first pass. It is called before Run and before a cursor is opened: the bytes of
+// retained segments are free before the first append, and a new destination begins behind the segments that an earlier run
+// retained.
 func (t *Truncator) Sort() { t.unneeded = append(t.unneeded, t.settledSegments()...) }
 
 // settledSegments removes the segments that no destination needs from the row, and returns those that are not retained. There may be
