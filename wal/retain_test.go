@@ -46,7 +46,7 @@ func TestRetain_RejectsNothing(t *testing.T) {
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))
 	for range 4 {
-		o := wal.Options{MaxSize: 1<<20 + r.Int64N(15<<20), SegmentSize: 64<<10 + r.Int64N(1<<20), OnFull: wal.Reject}
+		o := wal.Options{MaxSize: 1<<20 + r.Int64N(15<<20), SegmentSize: 64<<10 + r.Int64N(1<<20), OnFull: []wal.OnFull{wal.Reject, wal.DropOldest}[r.IntN(2)]}
 		largest := int(o.MaxSize / int64(4+r.IntN(60)))
 		var logs [2]*wal.Log
 		var cursors [2]*wal.Cursor
@@ -54,11 +54,16 @@ func TestRetain_RejectsNothing(t *testing.T) {
 			o.Dir, o.Retain = t.TempDir(), time.Duration(i)*time.Hour
 			logs[i] = open(t, o)
 			cursors[i], _ = logs[i].OpenCursor("s", "d")
+			if o.OnFull == wal.DropOldest { // an append may wait for drops
+				stop, stopped := make(chan struct{}), make(chan struct{})
+				go func() { defer close(stopped); dropFloors(logs[i], cursors[i], stop) }()
+				t.Cleanup(func() { close(stop); <-stopped })
+			}
 		}
 		rejected, most := 0, 0
 		for range 100 {
 			e := event(fmt.Sprint("k", r.IntN(5)), strings.Repeat("x", r.IntN(largest)))
-			settles := r.IntN(4) == 0
+			settles := r.IntN(4) == 0 && o.OnFull == wal.Reject
 			next := logs[0].Next("s")
 			settled := cursors[0].Stat().Checkpoint
 			settled += r.Uint64N(next - settled + 1)
