@@ -110,6 +110,9 @@ func TestNoSpace_RetainedSegmentsGoFirst(t *testing.T) {
 			for range 10 { // they have more bytes than that
 				appendOne(t, l, "s", "k", strings.Repeat("x", 50_000))
 			}
+			if got := l.Stat(); got.RetainedSegments == 0 {
+				t.Errorf("got %+v, want no more segments unlinked than the appends need", got)
+			}
 			fill(t, l, "s", 50_000, 1)
 			if got := l.Stat(); got.RetainedBytes > 0 {
 				t.Errorf("got %+v when an append was rejected, want nothing retained", got)
