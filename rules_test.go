@@ -40,7 +40,7 @@ var except = map[string][]string{
 
 // onlyIn lists the only folders that may import a library.
 var onlyIn = map[string][]string{
-	"github.com/mochi-mqtt/":   {"agent/ingest/internal/mqttin"},
+	"github.com/mochi-mqtt/":   {"agent/ingest/internal/mqttin", "test/mqttkit"},
 	"github.com/hashicorp/hcl": {"agent/config/internal/schema"},
 	"github.com/zclconf/":      {"agent/config/internal/schema"},
 	"go.etcd.io/bbolt":         {"wal", "wal/deadletter", "wal/internal/boltcopy", "wal/internal/commit", "wal/internal/compact", "wal/internal/identity", "wal/internal/recent", "wal/internal/roll", "wal/internal/rowtest", "wal/internal/segfile", "wal/internal/segment", "wal/inspect", "test/floor"},

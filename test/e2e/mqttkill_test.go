@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -18,6 +17,8 @@ import (
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/standpipe/standpipe/test/mqttkit"
 )
 
 // device is a client of MQTT with a session that outlives its connections and the agent.
@@ -112,7 +113,7 @@ func (c *deviceConn) open() error {
 	if err := c.flush(); err != nil {
 		return err
 	}
-	ack, err := c.next()
+	ack, err := mqttkit.Read(c.from, c.version)
 	if err != nil {
 		return err
 	}
@@ -157,7 +158,7 @@ func (c *deviceConn) flush() error {
 
 // receive handles a packet: PUBACK, PUBREC or PUBCOMP of a publish in flight.
 func (c *deviceConn) receive() error {
-	pk, err := c.next()
+	pk, err := mqttkit.Read(c.from, c.version)
 	if err != nil {
 		return err
 	}
@@ -177,35 +178,6 @@ func (c *deviceConn) receive() error {
 		return wrong
 	}
 	return nil
-}
-
-func (c *deviceConn) next() (pk packets.Packet, err error) {
-	first, err := c.from.ReadByte()
-	if err != nil {
-		return pk, err
-	}
-	if err := pk.FixedHeader.Decode(first); err != nil {
-		return pk, err
-	}
-	if pk.FixedHeader.Remaining, _, err = packets.DecodeLength(c.from); err != nil {
-		return pk, err
-	}
-	body := make([]byte, pk.FixedHeader.Remaining)
-	if _, err := io.ReadFull(c.from, body); err != nil {
-		return pk, err
-	}
-	pk.ProtocolVersion = c.version
-	switch pk.FixedHeader.Type {
-	case packets.Connack:
-		err = pk.ConnackDecode(body)
-	case packets.Puback:
-		err = pk.PubackDecode(body)
-	case packets.Pubrec:
-		err = pk.PubrecDecode(body)
-	case packets.Pubcomp:
-		err = pk.PubcompDecode(body)
-	}
-	return pk, err
 }
 
 // The agent is killed at random moments while devices publish with QoS 1 and 2, STANDPIPE_E2E_MQTT_ROUNDS times. Each

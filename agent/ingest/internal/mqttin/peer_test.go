@@ -13,6 +13,7 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest"
 	"github.com/standpipe/standpipe/agent/internal/topicmap"
 	"github.com/standpipe/standpipe/test/ingestkit"
+	"github.com/standpipe/standpipe/test/mqttkit"
 )
 
 // routes are the topics of the listeners of the tests.
@@ -115,6 +116,8 @@ func (p *peer) pubrel(id uint16) {
 
 func (p *peer) ping() { p.t.Helper(); p.raw([]byte{packets.Pingreq << 4, 0}) }
 
+func (p *peer) next() (packets.Packet, error) { return mqttkit.Read(p.from, p.version) }
+
 // receive reads a packet.
 func (p *peer) receive() packets.Packet {
 	p.t.Helper()
@@ -123,41 +126,6 @@ func (p *peer) receive() packets.Packet {
 		p.t.Fatalf("receive a packet: %v", err)
 	}
 	return pk
-}
-
-func (p *peer) next() (pk packets.Packet, err error) {
-	first, err := p.from.ReadByte()
-	if err != nil {
-		return pk, err
-	}
-	if err := pk.FixedHeader.Decode(first); err != nil {
-		return pk, err
-	}
-	if pk.FixedHeader.Remaining, _, err = packets.DecodeLength(p.from); err != nil {
-		return pk, err
-	}
-	body := make([]byte, pk.FixedHeader.Remaining)
-	if _, err := io.ReadFull(p.from, body); err != nil {
-		return pk, err
-	}
-	pk.ProtocolVersion = p.version
-	switch pk.FixedHeader.Type {
-	case packets.Connack:
-		err = pk.ConnackDecode(body)
-	case packets.Puback:
-		err = pk.PubackDecode(body)
-	case packets.Pubrec:
-		err = pk.PubrecDecode(body)
-	case packets.Pubcomp:
-		err = pk.PubcompDecode(body)
-	case packets.Suback:
-		err = pk.SubackDecode(body)
-	case packets.Unsuback:
-		err = pk.UnsubackDecode(body)
-	case packets.Disconnect:
-		err = pk.DisconnectDecode(body)
-	}
-	return pk, err
 }
 
 // expect receives a packet of the type, with the packet identifier and the reason code.
