@@ -63,8 +63,9 @@ func TestSizer_FastLinkHasNoBound(t *testing.T) {
 		t.Errorf("got %d bytes, %d requests at once; want %d and 4", got, z.InFlight(4), most)
 	}
 	z.Interrupted()
-	if got := z.Lower(most); got >= most {
-		t.Errorf("after an outage: got %d bytes, want fewer", got)
+	first := sizing.New(true)
+	if got, want := z.Lower(most), first.Lower(most); got != want || z.InFlight(4) != 1 {
+		t.Errorf("after an outage: got %d bytes, %d requests at once; want %d and 1, as at the start", got, z.InFlight(4), want)
 	}
 	for range 4 {
 		z.Stored(z.Lower(most), 0)
