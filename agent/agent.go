@@ -127,7 +127,7 @@ func (a *Agent) openAdmin(conf *config.Admin) (err error) {
 	}
 	var tail admin.Tail
 	if !conf.Insecure || a.adminSecurity.guard != nil { // else anybody in the network could read
-		tail = livetail.New(a.log, func(stream string) error { _, err := a.streams.Lookup(stream); return err })
+		tail = livetail.New(wal.History{Log: a.log}, func(stream string) error { _, err := a.streams.Lookup(stream); return err })
 	}
 	a.admin = admin.New(admin.Options{
 		Source: a, Reload: a.reloadRequest, Kinds: condition.Kinds(), Dead: a.letters, Actions: a, Link: a.uplink, Tail: tail, History: a.monitor.History, Metrics: a.metrics, Logger: a.logger.Named("admin"),
