@@ -53,12 +53,7 @@ func startAccount(t *testing.T) *account {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := &account{t: t, address: l.Addr().String()}
-	l.Close()
+	a := &account{t: t, address: testkit.FreeAddress(t)}
 	_, port, _ := net.SplitHostPort(a.address)
 	cmd := exec.Command(program, "-H", "127.0.0.1", "-p", port)
 	cmd.Env = append(os.Environ(), "PYTHONWARNINGS=ignore")

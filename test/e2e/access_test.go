@@ -99,7 +99,7 @@ func startGuarded(t *testing.T) (a *agent, c *certificates, grpc, web string) {
 	}
 	c.write("tokens", []byte("master\n"))
 	c.write("web.tokens", []byte("first\nsecond\n"))
-	grpc, web = freeAddress(t), freeAddress(t)
+	grpc, web = testkit.FreeAddress(t), testkit.FreeAddress(t)
 	every := func(address string) string { return strings.Replace(address, "127.0.0.1", "0.0.0.0", 1) }
 	a.configure(fmt.Sprintf(guarded, every(grpc), every(web), os.Getuid()))
 	a.start()
@@ -275,7 +275,7 @@ func TestStart_WithMissingFiles(t *testing.T) {
 		`agent.hcl:8:1: listener "grpc": read certificate`: `tls {` + "\n" + `cert_file = "/absent.pem"` + "\n" + `key_file = "/absent.key"` + "\n}",
 		`agent.hcl:8:1: listener "grpc": read tokens`:      `auth { token_file = "/absent" }`,
 	} {
-		a := newAgent(t, fmt.Sprintf("listener \"grpc\" {\naddress = %q\n%s\n}\n", freeAddress(t), block), streamBlock("s", fileDestination))
+		a := newAgent(t, fmt.Sprintf("listener \"grpc\" {\naddress = %q\n%s\n}\n", testkit.FreeAddress(t), block), streamBlock("s", fileDestination))
 		a.launch()
 		if code := a.exit(20 * time.Second); code != 1 || !strings.Contains(a.out.String(), name) || !strings.Contains(a.out.String(), "absent") {
 			t.Errorf("%s: got exit code %d and %s", name, code, a.out)

@@ -41,7 +41,7 @@ type agent struct {
 // folder; extra goes above them (a wal block, shutdown_timeout).
 func newAgent(t *testing.T, extra, streams string) *agent {
 	t.Helper()
-	a := &agent{t: t, dir: t.TempDir(), grpc: freeAddress(t), admin: freeAddress(t)}
+	a := &agent{t: t, dir: t.TempDir(), grpc: testkit.FreeAddress(t), admin: testkit.FreeAddress(t)}
 	a.head = fmt.Sprintf(`
 node_name = "e2e"
 data_dir  = %q

@@ -233,7 +233,7 @@ func TestClients_LoseNothingAndRepeatNothing(t *testing.T) {
 
 func (s clientScenario) run(t *testing.T, program clientProgram, r *rand.Rand) {
 	a := newAgent(t, s.extra, streamBlock("clicks", fileDestination))
-	address := freeAddress(t)
+	address := testkit.FreeAddress(t)
 	a.head += fmt.Sprintf("listener \"grpc\" {\n  address = %q\n%s}\n", address, strings.ReplaceAll(s.listener, "${dir}", a.dir))
 	a.configure(streamBlock("clicks", fileDestination))
 	args := []string{address, "clicks"}

@@ -316,7 +316,7 @@ func certificate(kind string, from, until time.Time) *drill {
 			c := certkit.Localhost("localhost")
 			c.From, c.Until = from, until
 			issue(c)
-			listener = fmt.Sprintf("listener \"http\" {\n  address = %q\n  tls {\n    cert_file = %q\n    key_file  = %q\n  }\n}\n", freeAddress(t), a.path("server.pem"), a.path("server.key"))
+			listener = fmt.Sprintf("listener \"http\" {\n  address = %q\n  tls {\n    cert_file = %q\n    key_file  = %q\n  }\n}\n", testkit.FreeAddress(t), a.path("server.pem"), a.path("server.key"))
 			a.head += listener
 			a.configure(streamBlock("s", fileDestination))
 			return nil

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 // anonymous is the agent's anonymous memory in bytes.
@@ -41,7 +43,7 @@ func TestHostileClients(t *testing.T) {
 	endToEnd(t)
 	const most = 320 << 20
 	a := newAgent(t, "", "")
-	web := freeAddress(t)
+	web := testkit.FreeAddress(t)
 	a.head += fmt.Sprintf("listener \"http\" { address = %q }\n", web)
 	a.configure(streamBlock("s", fileDestination))
 	a.start()

@@ -55,7 +55,7 @@ func TestDocs_CurlLines(t *testing.T) {
 		t.Fatalf("the documentation shows %d curl lines, want 5 at least", len(commands))
 	}
 	testkit.Tool(t, "curl")
-	address := freeAddress(t)
+	address := testkit.FreeAddress(t)
 	a := newAgent(t, "", "")
 	a.head += fmt.Sprintf(httpListener, address, a.dir)
 	a.configure(streamBlock("clicks", fileDestination) + streamBlock("logs", fileDestination))
@@ -86,7 +86,7 @@ func TestDocs_CurlLines(t *testing.T) {
 func TestHTTP_SurvivesAKill(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
-	address := freeAddress(t)
+	address := testkit.FreeAddress(t)
 	a := newAgent(t, "", "")
 	a.head += fmt.Sprintf(httpListener, address, a.dir)
 	a.configure(streamBlock("clicks", fileDestination) + streamBlock("logs", fileDestination))
@@ -131,7 +131,7 @@ func TestOTLP_LogsAreDelivered(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a := newAgent(t, "", "")
-	a.head += fmt.Sprintf(httpListener, freeAddress(t), a.dir)
+	a.head += fmt.Sprintf(httpListener, testkit.FreeAddress(t), a.dir)
 	a.configure(streamBlock("clicks", fileDestination) + streamBlock("logs", fileDestination))
 	a.start()
 	body := &commonv1.AnyValue{Value: &commonv1.AnyValue_StringValue{StringValue: "hello"}}

@@ -10,7 +10,6 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -79,24 +78,6 @@ var lookAtSources = sync.OnceValue(func() error {
 	}
 	return nil
 })
-
-// given holds the addresses that freeAddress has returned.
-var given sync.Map
-
-// freeAddress returns an unused address of loopback that no other test was given.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.Close()
-		if _, taken := given.LoadOrStore(l.Addr().String(), true); !taken {
-			return l.Addr().String()
-		}
-	}
-}
 
 // number reads an environment variable that sets how much a test does.
 func number(t *testing.T, name string, otherwise int) int {

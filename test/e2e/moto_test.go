@@ -24,6 +24,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/firehose"
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
+
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 // moto is Data Firehose and S3 for tests: it writes one object a PutRecordBatch. Object names have the time in
@@ -42,7 +44,7 @@ const bucket = "events"
 
 func startMoto(t *testing.T) *moto {
 	t.Helper()
-	m := &moto{t: t, address: freeAddress(t)}
+	m := &moto{t: t, address: testkit.FreeAddress(t)}
 	_, port, _ := net.SplitHostPort(m.address)
 	cmd := exec.Command(standin(t, "py", "bin", "moto_server"), "-H", "127.0.0.1", "-p", port)
 	cmd.Env = append(os.Environ(), "PYTHONWARNINGS=ignore")

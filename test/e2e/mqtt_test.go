@@ -26,7 +26,7 @@ type mqttAgent struct {
 // newMQTTAgent starts an agent. settings are more of the listener's, extra goes above the streams.
 func newMQTTAgent(t *testing.T, settings, extra string) *mqttAgent {
 	t.Helper()
-	a := &mqttAgent{agent: newAgent(t, extra, ""), mqtt: freeAddress(t)}
+	a := &mqttAgent{agent: newAgent(t, extra, ""), mqtt: testkit.FreeAddress(t)}
 	a.head += fmt.Sprintf(`
 listener "mqtt" {
   address = %q

@@ -46,7 +46,7 @@ func otelPrograms(t *testing.T) map[string]otelProgram {
 func (p otelProgram) startAgent(t *testing.T, extra, streams string) (a *agent, endpoint string) {
 	t.Helper()
 	a = newAgent(t, extra, "")
-	address := freeAddress(t)
+	address := testkit.FreeAddress(t)
 	endpoint = "http://" + address
 	switch {
 	case p.unix:

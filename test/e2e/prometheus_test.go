@@ -40,7 +40,7 @@ func startPrometheus(t *testing.T, target string) *prometheusServer {
 	config := fmt.Sprintf("global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%q]\nscrape_configs:\n"+
 		"- job_name: standpipe\n  static_configs: [{targets: [%q]}]\n", rules, target)
 	testkit.Must(t, os.WriteFile(filepath.Join(dir, "prometheus.yml"), []byte(config), 0o600))
-	address := freeAddress(t)
+	address := testkit.FreeAddress(t)
 	p := &prometheusServer{t: t, url: "http://" + address}
 	p.process = startProcess(t, exec.Command(program, "--config.file="+filepath.Join(dir, "prometheus.yml"),
 		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--log.level=warn"))
@@ -128,7 +128,7 @@ func TestPrometheus_EveryExpressionHasData(t *testing.T) {
 		strings.Replace(firehoseDestination(denied(t)), `"archive"`, `"stuck"`, 1))
 	// For the metric of a certificate.
 	secure := fmt.Sprintf("listener \"http\" {\n  address = %q\n  tls {\n    cert_file = \"${dir}/server.pem\"\n"+
-		"    key_file = \"${dir}/server.key\"\n  }\n}\n", freeAddress(t))
+		"    key_file = \"${dir}/server.key\"\n  }\n}\n", testkit.FreeAddress(t))
 	a := newAgent(t, "", secure+streams)
 	newCertificates(t, a).issue("server")
 	a.start()

@@ -40,7 +40,7 @@ const bucketRegion = "us-east-1"
 // objectStores start the services that other projects wrote. versitygw checks signatures; moto does not.
 var objectStores = map[string]func(*testing.T) (address, folder string){
 	"versitygw": func(t *testing.T) (address, folder string) {
-		address, folder = freeAddress(t), t.TempDir()
+		address, folder = testkit.FreeAddress(t), t.TempDir()
 		program := standin(t, "bin", "versitygw")
 		if _, err := os.Stat(program); err != nil {
 			testkit.Missing(t, "versitygw", err)
@@ -51,7 +51,7 @@ var objectStores = map[string]func(*testing.T) (address, folder string){
 		return address, folder
 	},
 	"moto": func(t *testing.T) (address, folder string) {
-		address = freeAddress(t)
+		address = testkit.FreeAddress(t)
 		_, port, _ := net.SplitHostPort(address)
 		cmd := exec.Command(standin(t, "py", "bin", "moto_server"), "-H", "127.0.0.1", "-p", port)
 		cmd.Env = append(os.Environ(), "PYTHONWARNINGS=ignore")

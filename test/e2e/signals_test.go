@@ -20,7 +20,7 @@ import (
 )
 
 // unreachable is a Kinesis without a server.
-func unreachable(t *testing.T) string { return kinesisDestination("http://" + freeAddress(t)) }
+func unreachable(t *testing.T) string { return kinesisDestination("http://" + testkit.FreeAddress(t)) }
 
 func TestSignal_TermDrains(t *testing.T) {
 	endToEnd(t)

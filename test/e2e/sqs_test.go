@@ -46,7 +46,7 @@ func startElasticMQ(t *testing.T) (*queues, error) {
 	if err != nil {
 		return nil, err
 	}
-	address := freeAddress(t)
+	address := testkit.FreeAddress(t)
 	_, port, _ := net.SplitHostPort(address)
 	path := standin(t, "elasticmq", "lib", "*") + string(filepath.ListSeparator) + standin(t, "elasticmq", "classes")
 	p := startProcess(t, exec.Command(java, "-XX:TieredStopAtLevel=1", "-Xmx256m", "-cp", path, "Queues", port))

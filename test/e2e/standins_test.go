@@ -55,7 +55,7 @@ type kinesalite struct {
 
 func startKinesalite(t *testing.T) *kinesalite {
 	t.Helper()
-	k := &kinesalite{t: t, address: freeAddress(t), folder: t.TempDir()}
+	k := &kinesalite{t: t, address: testkit.FreeAddress(t), folder: t.TempDir()}
 	k.start()
 	return k
 }

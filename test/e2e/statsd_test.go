@@ -33,7 +33,7 @@ func startStatsd(t *testing.T) *statsdServer {
 	if _, err := os.Stat(program); err != nil {
 		testkit.Missing(t, "statsd", err)
 	}
-	s := &statsdServer{udp: freeAddress(t), management: freeAddress(t)}
+	s := &statsdServer{udp: testkit.FreeAddress(t), management: testkit.FreeAddress(t)}
 	port := func(address string) string {
 		_, port, _ := net.SplitHostPort(address)
 		return port
@@ -97,7 +97,7 @@ func startExporter(t *testing.T) *exporter {
 	if _, err := os.Stat(program); err != nil {
 		testkit.Missing(t, "statsd_exporter", err)
 	}
-	x := &exporter{web: freeAddress(t), udp: freeAddress(t), unix: filepath.Join(t.TempDir(), "statsd")}
+	x := &exporter{web: testkit.FreeAddress(t), udp: testkit.FreeAddress(t), unix: filepath.Join(t.TempDir(), "statsd")}
 	x.process = startProcess(t, exec.Command(program, "--web.listen-address="+x.web, "--statsd.listen-udp="+x.udp, "--statsd.listen-tcp=",
 		"--statsd.listen-unixgram="+x.unix, "--statsd.read-buffer=4194304"))
 	x.waitListening(x.web)

@@ -43,7 +43,7 @@ type secured struct {
 
 func newSecured(t *testing.T, folder string) *secured {
 	t.Helper()
-	s := &secured{login: freeAddress(t), tls: freeAddress(t)}
+	s := &secured{login: testkit.FreeAddress(t), tls: testkit.FreeAddress(t)}
 	ca := newAuthority(t)
 	s.authority = write(t, folder, "ca.pem", ca.pem)
 	cert, key := ca.issue(t, "broker")
@@ -79,14 +79,6 @@ func write(t *testing.T, folder, name, text string) string {
 	path := filepath.Join(folder, name)
 	testkit.Must(t, os.WriteFile(path, []byte(text), 0o600))
 	return path
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	testkit.Must(t, err)
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // authority signs certificates.

@@ -50,7 +50,7 @@ func (r rules) Lookup(name string) (ingest.StreamRules, error) {
 // receive starts a receiver. set, which may be nil, changes it before.
 func receive(t testing.TB, set func(*receiver)) *receiver {
 	t.Helper()
-	r := &receiver{t: t, dir: t.TempDir(), address: "127.0.0.1:0"}
+	r := &receiver{t: t, dir: t.TempDir(), address: testkit.FreeAddress(t)}
 	r.options.Streams = rules{ingest.StreamRules{Format: ingest.FormatBytes}}
 	if set != nil {
 		set(r)
