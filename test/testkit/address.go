@@ -11,10 +11,10 @@ import (
 // given are the addresses that FreeAddress has returned.
 var given sync.Map
 
-// FreeAddress returns an unused address of loopback, for TCP and UDP, that no other test of this process was
-// given. Its port is below those that the kernel
-// gives to outgoing connections and to listeners on port 0 (32768 and above on Linux, 49152 elsewhere), so that none of
-// another test's takes it before a program that starts slowly listens on it, or while that program restarts.
+// FreeAddress returns an unused address of loopback, for TCP and UDP, that no other test of this process was given.
+//
+// Its port is below those that the kernel gives to outgoing connections and to listeners on port 0 (32768 and above on
+// Linux, 49152 elsewhere). So no other test takes it while a program that is to listen on it starts.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
 	for {
