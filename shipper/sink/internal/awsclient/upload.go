@@ -45,6 +45,10 @@ func SentBytes(ctx context.Context) int64 {
 	return 0
 }
 
+// Moved returns a number that changes while a request makes progress: bytes of its body go out, or arrive. On a slow link they
+// arrive for minutes after the kernel has taken the last one.
+func (u *Upload) Moved() int64 { return u.Sent.Load() + int64(u.last().Acked) }
+
 // begin watches a request of so many bytes that begins; -1: unknown. end ends that.
 func (u *Upload) begin(ctx context.Context, bytes int64) (_ context.Context, end func()) {
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) {

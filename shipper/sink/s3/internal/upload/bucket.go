@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -21,8 +20,8 @@ type Bucket struct {
 	Name     string
 	PartSize int // bytes; at least 5 MiB, except in tests
 
-	// Timeout ends a request that makes no progress for so long: no byte of the body goes out, and no response arrives.
-	// It does not limit the whole request, because a part takes minutes on a slow link. 0: none.
+	// Timeout ends a request that makes no progress for so long: no byte of the body goes out or is acknowledged, and no response
+	// arrives. It does not limit the whole request, because a part takes minutes on a slow link. 0: none.
 	Timeout time.Duration
 
 	KMSKeyID     string // "": as the bucket is set up
@@ -133,7 +132,7 @@ func call[In, Out any](ctx context.Context, b *Bucket, request func(context.Cont
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	ctx, sent := awsclient.CountSent(ctx)
-	defer watch(&sent.Sent, b.Timeout, func() { cancel(errTimeout) })()
+	defer watch(sent.Moved, b.Timeout, func() { cancel(errTimeout) })()
 	out, err := request(ctx, in)
 	if err != nil && errors.Is(context.Cause(ctx), errTimeout) {
 		err = fmt.Errorf("no progress for %s: %w", b.Timeout, context.DeadlineExceeded)
@@ -143,8 +142,8 @@ func call[In, Out any](ctx context.Context, b *Bucket, request func(context.Cont
 
 var errTimeout = errors.New("no progress")
 
-// watch calls stop once sent has not changed for the timeout. The returned function ends that.
-func watch(sent *atomic.Int64, timeout time.Duration, stop func()) (end func()) {
+// watch calls stop once moved has returned the same for the timeout. The returned function ends that.
+func watch(moved func() int64, timeout time.Duration, stop func()) (end func()) {
 	ended := make(chan struct{})
 	go func() {
 		tick := time.NewTicker(timeout)
@@ -155,7 +154,7 @@ func watch(sent *atomic.Int64, timeout time.Duration, stop func()) (end func()) 
 				return
 			case <-tick.C:
 			}
-			now := sent.Load()
+			now := moved()
 			if now == before {
 				stop()
 				return

@@ -12,7 +12,7 @@ func TestWatch_EndsRequestsWithoutProgress(t *testing.T) {
 		var sent atomic.Int64
 		stopped := make(chan time.Time, 1)
 		begin := time.Now()
-		end := watch(&sent, 10*time.Second, func() { stopped <- time.Now() })
+		end := watch(sent.Load, 10*time.Second, func() { stopped <- time.Now() })
 		defer end()
 		for range 60 { // a slow body: a byte every 5 s
 			time.Sleep(5 * time.Second)
