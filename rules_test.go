@@ -85,7 +85,7 @@ var arrows = map[string][]string{
 	"agent/ingest/internal/intake": {
 		"agent/internal/access", "agent/ingest/internal/budget", "agent/ingest/internal/connlimit", "agent/ingest/internal/jsonscan", "proto/standpipe/v1", "wal", "wal/timeline",
 	},
-	"agent/ingest/internal/readout": {"agent/ingest/internal/intake", "agent/internal/access", "proto/standpipe/v1", "wal"},
+	"agent/ingest/internal/readout": {"agent/ingest/internal/intake", "agent/internal/access", "agent/internal/seek", "proto/standpipe/v1", "wal"},
 	"agent/ingest/internal/otlp":    {"agent/ingest/internal/budget", "agent/ingest/internal/intake", "agent/ingest/internal/jsonscan", "wal"},
 	"agent/ingest/internal/socketin": {"agent/internal/access", "agent/ingest/internal/budget", "agent/ingest/internal/connlimit", "agent/ingest/internal/intake", "agent/ingest/internal/jsonscan",
 		"proto/standpipe/v1", "wal", "wal/timeline"},

@@ -12,6 +12,7 @@ import (
 	"github.com/agext/levenshtein"
 
 	"github.com/standpipe/standpipe/agent/admin"
+	"github.com/standpipe/standpipe/agent/replay"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -177,6 +178,27 @@ func (s *streams) retry(p *wal.Cursor) error {
 	}
 	open.routes[at].retryNow()
 	return nil
+}
+
+// replayTarget returns a destination that ships, for a replay.
+func (s *streams) replayTarget(stream, name string) (t replay.Target, err error) {
+	p, err := s.find(stream, name)
+	if err != nil {
+		return t, err
+	}
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	open, at, err := s.routeLocked(p)
+	if err != nil {
+		return t, err
+	}
+	if !p.Paused().IsZero() {
+		return t, fmt.Errorf("%w: destination %q of stream %q is paused: resume it", admin.ErrConflict, name, stream)
+	}
+	r := open.routes[at]
+	return replay.Target{
+		Conf: r.conf, Bandwidth: r.bandwidth, Live: r.report, Left: r.halting.c, Stopping: r.finishing.c, Branches: s.log.Branches(stream),
+	}, nil
 }
 
 // forget drops the dead letters of a parked destination, and then its events. If it fails in between, the destination is

@@ -24,6 +24,7 @@ import (
 	"github.com/standpipe/standpipe/agent/internal/livetail"
 	"github.com/standpipe/standpipe/agent/internal/monitor"
 	"github.com/standpipe/standpipe/agent/internal/uplink"
+	"github.com/standpipe/standpipe/agent/replay"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/deadletter"
 )
@@ -45,6 +46,7 @@ type Agent struct {
 	monitor       *monitor.Monitor
 	disk          *diskwatch.Watch
 	uplink        *uplink.Uplink
+	replays       *replay.Runner
 	clock         *clock.Keeper
 	adminListener net.Listener
 	adminSecurity security
@@ -97,6 +99,9 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 	a.streams = newStreams(conf, a.log, a.dead, a.disk, a.metrics, a.logger)
 	a.streams.memory = bound
 	a.uplink = uplink.New(a.streams.link, a.logger, a.monitor.LookSoon)
+	a.replays = replay.New(replay.Options{
+		Log: wal.History{Log: a.log}, Find: a.streams.replayTarget, Link: a.streams.link, Outages: a.streams.outages, Logger: a.logger.Named("replay"),
+	})
 	a.letters = deadletters.New(deadletters.Options{
 		Queue: a.dead, Count: &a.deadCount, Streams: a.streams, Submit: a.streams.Submit, Ready: a.accepting, Logger: a.logger.Named("dead"),
 	})
@@ -130,7 +135,7 @@ func (a *Agent) openAdmin(conf *config.Admin) (err error) {
 		tail = livetail.New(wal.History{Log: a.log}, func(stream string) error { _, err := a.streams.Lookup(stream); return err })
 	}
 	a.admin = admin.New(admin.Options{
-		Source: a, Reload: a.reloadRequest, Kinds: condition.Kinds(), Dead: a.letters, Actions: a, Link: a.uplink, Tail: tail, History: a.monitor.History, Metrics: a.metrics, Logger: a.logger.Named("admin"),
+		Source: a, Reload: a.reloadRequest, Kinds: condition.Kinds(), Dead: a.letters, Actions: a, Link: a.uplink, Replays: a.replays, Tail: tail, History: a.monitor.History, Metrics: a.metrics, Logger: a.logger.Named("admin"),
 		TLS: a.adminSecurity.tls(), Guard: a.adminSecurity.guard, Names: names,
 		PerStream: func() admin.PerStream { return admin.PerStream(a.conf.Load().Metrics.PerStream) },
 	})

@@ -103,7 +103,7 @@ func (r *route) newPipeline(target destination.Target) *pipeline {
 		MaxDelay: d.Batch.MaxDelay, Retry: retry,
 		CatchUp: shipper.CatchUp{FreshShare: d.CatchUp.FreshShare, Latest: d.CatchUp.Order == config.Latest},
 		Unpaced: !d.Pace, Memory: s.memory.ForShipper(shipper.DefaultMemory, s.destinations()),
-		Link: link, Bandwidth: d.Bandwidth, Priority: priorities[d.Priority],
+		Link: link, Bandwidth: r.bandwidth, Priority: priorities[d.Priority],
 		Endpoint: typ.Endpoint(d), Outages: s.outages,
 		Observer: observer{s, r.stream, d.Name},
 		Logger:   r.logger,
@@ -131,29 +131,6 @@ func (r *route) built() {
 		r.logger.Info("destination built", "stream", r.stream, "destination", r.conf.Name, "after", time.Since(before.Since).Round(time.Millisecond))
 	}
 	r.setReport(shipper.Report{State: shipper.Running})
-}
-
-// learner is a sink that queries the limits and shards of its service, once at the start and then regularly.
-type learner interface {
-	Learn(ctx context.Context)
-	Follow(ctx context.Context)
-}
-
-// The function learn starts the queries of a learner: without the first, events beyond the assumed limits would be rejected at ingest and
-// never reach the sink. The returned channel is closed when the queries have ended, after ctx.
-func learn(ctx context.Context, target any) <-chan struct{} {
-	l, ok := target.(learner)
-	done := make(chan struct{})
-	if !ok {
-		close(done)
-		return done
-	}
-	go func() {
-		defer close(done)
-		l.Learn(ctx)
-		l.Follow(ctx)
-	}()
-	return done
 }
 
 var priorities = map[string]shipper.Priority{

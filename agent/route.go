@@ -19,15 +19,17 @@ import (
 // route is one destination of one open stream. It owns the destination's cursor from newRoute until retire, which passes the
 // cursor to the next route or parks it.
 type route struct {
-	streams  *streams
-	stream   string
-	conf     config.Destination // for this stream, without Pos
-	title    string             // its type and name, for messages
-	cursor   *wal.Cursor
-	first    shipper.Shape // as far as the configuration determines it; used until the sink is built
-	before   *route        // the previous owner of the cursor; nil after start; guarded by streams.changing
-	released bool          // retire has passed on or parked the cursor; guarded by streams.changing
-	logger   hclog.Logger
+	streams *streams
+	stream  string
+	conf    config.Destination // for this stream, without Pos
+	title   string             // its type and name, for messages
+	cursor  *wal.Cursor
+	first   shipper.Shape // as far as the configuration determines it; used until the sink is built
+	before  *route        // the previous owner of the cursor; nil after start; guarded by streams.changing
+	// bandwidth is the destination's own cap, shared with its replay; nil: none
+	bandwidth *shipper.Link
+	released  bool // retire has passed on or parked the cursor; guarded by streams.changing
+	logger    hclog.Logger
 
 	once      sync.Once // start, or the end of a route that never started
 	cancel    context.CancelFunc
@@ -88,6 +90,9 @@ func (s *streams) newRoute(stream string, d config.Destination) (*route, error) 
 		r.cursor = r.before.cursor
 	} else if r.cursor, err = s.log.OpenCursor(stream, d.Name); err != nil {
 		return nil, fmt.Errorf("destination %q: %w", d.Name, err)
+	}
+	if d.Bandwidth > 0 {
+		r.bandwidth = shipper.NewLink(d.Bandwidth)
 	}
 	s.owners[r.key()] = r
 	return r, nil
@@ -157,7 +162,7 @@ func (r *route) run(ctx context.Context) {
 	if r.finishing.isSet() {
 		s.shipper.Finish()
 	}
-	learned := learn(ctx, s.sink)
+	learned := destination.Learn(ctx, s.sink)
 	if err := s.shipper.Run(ctx); errors.Is(err, shipper.ErrStuck) || err != nil && ctx.Err() == nil {
 		r.logger.Error("shipping has ended", "stream", r.stream, "destination", r.conf.Name, "error", err)
 	}

@@ -70,6 +70,7 @@ func (a *Agent) stop(failed bool) {
 	if failed {
 		<-ctx.Done()
 	}
+	a.replays.Stop()
 	a.streams.drain(ctx)
 	if err := a.streams.checkpoint(); err != nil {
 		// The sinks stay open: closing them would finish files that may hold events beyond the stored checkpoint.

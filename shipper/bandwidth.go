@@ -41,8 +41,8 @@ func newBandwidth() bandwidth {
 
 // join claims a part of the shipper's own bandwidth, if it is limited, and of the shared link, if there is one.
 func (b *bandwidth) join(o *Options) {
-	if o.Bandwidth > 0 {
-		b.claims = append(b.claims, link.New(o.Bandwidth).Join(o.Priority, b.notify))
+	if o.Bandwidth != nil {
+		b.claims = append(b.claims, o.Bandwidth.Join(o.Priority, b.notify))
 	}
 	if o.Link != nil {
 		c := o.Link.Join(o.Priority, b.notify)

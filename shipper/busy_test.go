@@ -69,7 +69,7 @@ func drawnOptions(r *rand.Rand, log *slowLog, sink *unreliable, link *shipper.Li
 		o.Link = link
 	}
 	if r.IntN(3) == 0 {
-		o.Bandwidth = 1000 << r.IntN(7)
+		o.Bandwidth = shipper.NewLink(1000 << r.IntN(7))
 	}
 	switch r.IntN(3) {
 	case 0:

@@ -60,7 +60,10 @@ func driftOf(t *testing.T, shape shipper.Shape, drawn *rand.Rand, rate int, band
 		}
 	}
 	r := &rig{t: t, svc: svc, sink: &narrowband{service: svc, rate: rate, line: make(chan struct{}, 1)}}
-	r.opts = shipper.Options{CatchUp: catchUp, Link: shipper.NewLink(0), Bandwidth: bandwidth, Retry: shipper.Retry{Max: 2 * time.Second}}
+	r.opts = shipper.Options{CatchUp: catchUp, Link: shipper.NewLink(0), Retry: shipper.Retry{Max: 2 * time.Second}}
+	if bandwidth > 0 {
+		r.opts.Bandwidth = shipper.NewLink(bandwidth)
+	}
 	r.inMemory()
 	produce := func(key string) {
 		svc.mu.Lock()

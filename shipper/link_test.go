@@ -89,7 +89,7 @@ func TestADestinationsOwnBandwidth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 30_000
 		link := shipper.NewLink(10 * limit)
-		r := linkRig(t, shipper.Options{Link: link, Bandwidth: limit}, 10_000)
+		r := linkRig(t, shipper.Options{Link: link, Bandwidth: shipper.NewLink(limit)}, 10_000)
 		other := linkRig(t, shipper.Options{Link: link}, 20_000)
 		time.Sleep(20 * time.Second)
 		synctest.Wait()

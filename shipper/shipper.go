@@ -38,7 +38,7 @@ type Options struct {
 
 	Link      *Link    // shared with other shippers; nil: none
 	Priority  Priority // on Link
-	Bandwidth int64    // bytes a second of the requests' bodies, beside Link's cap; 0: no cap
+	Bandwidth *Link    // the destination's own cap beside that of Link, shared with its other shippers; nil: no cap
 
 	InFlight int // requests at once; default Shape.InFlight, else 4; 1 where order is the whole stream's
 	Memory   int // bytes of all events in memory, those of requests under way included; default 16 MiB

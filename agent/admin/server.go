@@ -35,6 +35,7 @@ type Options struct {
 	History func() History   // the traffic of the last minutes, for the page; nil: none
 	Actions Destinations     // nil: the server has no actions on destinations
 	Link    Link             // nil: the server cannot set the link
+	Replays Replays          // nil: the server has no replays
 	Tail    Tail             // nil: the server has no live views
 	Reload  func() error     // applies the configuration file; nil: the server cannot reload
 	Metrics *Metrics         // nil: a new one
@@ -106,6 +107,9 @@ func New(o Options) *Server {
 	}
 	if o.Link != nil {
 		s.offerLink(o.Link)
+	}
+	if o.Replays != nil {
+		s.offerReplays(o.Replays)
 	}
 	if o.Tail != nil {
 		s.mux.HandleFunc("GET /v1/streams/{stream}/tail", notFromPages(s.serveTail))

@@ -20,6 +20,7 @@ import (
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/destinationcmd"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/provisioncmd"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/putcmd"
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/replaycmd"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/tapcmd"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/topcmd"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/walcmd"
@@ -35,6 +36,7 @@ var commands = []func() *cobra.Command{
 	provisioncmd.New,
 	putcmd.New,
 	tapcmd.New,
+	replaycmd.New,
 	newStatusCommand,
 	topcmd.New,
 	newHealthcheckCommand,

@@ -13,6 +13,7 @@ import (
 
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	"github.com/standpipe/standpipe/agent/internal/access"
+	"github.com/standpipe/standpipe/agent/internal/seek"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -139,33 +140,13 @@ func newReading(s *service, r *standpipev1.ReadRequest, wire standpipev1.Reader_
 	case r.FromOffset > 0:
 		g.next = r.FromOffset
 	case r.FromTimeUnixNano != 0:
-		g.next, g.strict = s.firstSince(r.Stream, r.FromTimeUnixNano, g.end), false
+		g.next, g.strict = seek.FirstSince(s.log, r.Stream, r.FromTimeUnixNano, g.end), false
 	case r.FromOldest:
 		g.next, g.strict = 1, false
 	default:
 		g.next = g.end
 	}
 	return g
-}
-
-// firstSince returns the offset of the first event of that time or later, if the times ascend: it searches by halves, with a read
-// for each.
-func (s *service) firstSince(stream string, since int64, end uint64) uint64 {
-	low := uint64(1)
-	for high := end; low < high; {
-		middle := low + (high-low)/2
-		chunk, err := s.log.Read(stream, middle, wal.AllLanes, 1)
-		if err != nil || len(chunk.Events) == 0 || chunk.Events[0].Offset >= high {
-			high = middle // nothing is left between
-			continue
-		}
-		if e := &chunk.Events[0]; e.Time < since {
-			low = e.Offset + 1
-		} else {
-			high = middle
-		}
-	}
-	return low
 }
 
 // run sends events until the reading ends.

@@ -102,24 +102,10 @@ func (r *run) tap(c *cobra.Command, stream string) error {
 
 // begin sets the begin of the reading.
 func (r *run) begin(now time.Time) error {
+	p, err := cli.ParsePosition("from", r.from, now)
 	r.options.Once = !r.follow
-	offset, notNumber := strconv.ParseUint(r.from, 10, 64)
-	at, notTime := time.Parse(time.RFC3339Nano, r.from)
-	back, notDuration := time.ParseDuration(r.from)
-	switch {
-	case r.from == "now":
-	case r.from == "oldest":
-		r.options.FromOldest = true
-	case notNumber == nil && offset > 0:
-		r.options.FromOffset = offset
-	case notTime == nil:
-		r.options.FromTime = at
-	case notDuration == nil && back > 0:
-		r.options.FromTime = now.Add(-back)
-	default:
-		return fmt.Errorf("--from %q is none of now, oldest, an offset from 1 on, a time like 2026-11-29T10:00:00Z, and a duration like 10m", r.from)
-	}
-	return nil
+	r.options.FromOldest, r.options.FromOffset, r.options.FromTime = p.Oldest, p.Offset, p.Time
+	return err
 }
 
 // print prints the events of one stream.

@@ -1,0 +1,101 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// yieldPause is the time between two looks at live delivery while it has the right of way.
+const yieldPause = 200 * time.Millisecond
+
+// Log is the log with its retained segments; a wal.History is one. See shipper.Source.
+type Log interface {
+	Read(stream string, from uint64, lanes wal.LaneSet, limit int) (wal.Chunk, error)
+	Next(stream string) uint64
+	Grown(stream string) <-chan struct{}
+	Flow() uint64
+	Appended(stream string) wal.Count
+	Full() bool
+	Stat() wal.Stat
+}
+
+// source is the range of a replay as the end of a log. It implements shipper.Source.
+type source struct {
+	Log
+	keys map[string]bool // nil: all
+	// yields reports whether live delivery has the right of way.
+	yields func() bool
+	// ended is called once all of the range is read, or all that can be.
+	ended func(failure error)
+	done  context.Context // the end of the replay
+
+	end atomic.Uint64 // of the range, exclusive; lowered to the first offset that is gone
+}
+
+// gone is the error for events of a range that the log does not have any more.
+type gone struct{ first, next uint64 }
+
+func (g *gone) Error() string {
+	return fmt.Sprintf("events from offset %d up to %d are gone from the log; a replay may go on from offset %d", g.first, g.next-1, g.next)
+}
+
+// Next returns the end of the range.
+func (s *source) Next(string) uint64 { return s.end.Load() }
+
+// Grown returns a channel that is never closed: a range does not grow.
+func (s *source) Grown(string) <-chan struct{} { return nil }
+
+// Read returns the wanted events of the range. It reads all lanes, so that a gap in the offsets shows.
+func (s *source) Read(stream string, from uint64, lanes wal.LaneSet, limit int) (wal.Chunk, error) {
+	for s.yields() {
+		select {
+		case <-time.After(yieldPause):
+		case <-s.done.Done():
+			return wal.Chunk{}, s.done.Err()
+		}
+	}
+	end := s.end.Load()
+	if from >= end {
+		return wal.Chunk{Next: from, End: true}, nil // the end was lowered
+	}
+	chunk, err := s.Log.Read(stream, from, wal.AllLanes, limit)
+	corrupt, damaged := errors.AsType[*wal.CorruptError](err)
+	if err != nil && !damaged {
+		return chunk, err
+	}
+	var failure error
+	next := from
+	events := chunk.Events[:0]
+	for _, e := range chunk.Events {
+		if e.Offset >= end || e.Offset != next {
+			break
+		}
+		next++
+		if lanes.Has(e.Lane) && (s.keys == nil || s.keys[e.Key]) {
+			events = append(events, e)
+		}
+	}
+	behind := chunk.Next // the first offset behind a gap
+	if n := int(next - from); n < len(chunk.Events) {
+		behind = chunk.Events[n].Offset
+	}
+	switch {
+	case damaged:
+		failure = fmt.Errorf("a part of the log from offset %d on is damaged: %s", from, corrupt.Reason)
+	case next < end && next < behind:
+		failure = &gone{next, behind}
+	}
+	if failure != nil {
+		end = next
+		s.end.Store(end)
+	}
+	if next >= end {
+		s.ended(failure)
+	}
+	return wal.Chunk{Events: events, Next: next, End: next >= end}, nil
+}
