@@ -13,6 +13,8 @@
 //
 //	GET /v1/streams/STREAM/tail   the events of a stream as they are appended: see package livetail
 //
+//	POST, GET, DELETE /v1/streams/STREAM/destinations/NAME/replay   starts, shows, ends a replay: see package replay
+//
 // # Contract
 //
 // Only the two POST endpoints change anything. The counts of events in the status, the page and the metrics come from one

@@ -68,7 +68,7 @@ func TestCommands_AreInOrder(t *testing.T) {
 	for _, c := range newRoot().Commands() {
 		got = append(got, c.Name())
 	}
-	order := "agent validate doctor init iam provision put tap status top healthcheck reload link cost destination dead wal version man completion"
+	order := "agent validate doctor init iam provision put tap replay status top healthcheck reload link cost destination dead wal version man completion"
 	last := -1
 	for _, name := range got {
 		if place := strings.Index(order, name); place < last {
