@@ -141,7 +141,8 @@ func checkov(t *testing.T, root string) report {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(standins, "checkov", "installed")); err != nil {
-		testkit.Missing(t, "checkov", err)
+		testkit.NotTested(t, "checkov's checks of the Terraform (`make standins` installs it, where its wheels are to be had)", err)
+		t.SkipNow() // no failure in the gate: it has no wheels for some versions of Python
 	}
 	cmd := exec.CommandContext(t.Context(), program, "--directory", root, "--framework", "terraform",
 		"--skip-download", "--output", "json", "--compact", "--soft-fail")
