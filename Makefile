@@ -43,7 +43,7 @@ ifeq ($(RACE),)
 	@echo "test: no C compiler, so the race detector is off"
 endif
 	@mkdir -p bin && : >bin/not-tested
-	STANDPIPE_NOT_TESTED=$(CURDIR)/bin/not-tested $(GO) test $(RACE) -timeout 30m ./...
+	STANDPIPE_NOT_TESTED=$(CURDIR)/bin/not-tested $(GO) test $(RACE) -timeout 50m ./...
 	@sed 's/^/test: NOT TESTED on this machine: /' bin/not-tested
 
 standins: ## install the stand-ins and tools that the tests need; prints first which system packages it installs
