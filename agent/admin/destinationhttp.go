@@ -73,18 +73,25 @@ func (s *Server) act(do func(ctx context.Context, stream, name string, a Action)
 			return
 		}
 		outcome, err := do(r.Context(), r.PathValue("stream"), r.PathValue("name"), action)
-		switch {
-		case err == nil:
-			s.writeJSON(w, outcome)
-		case errors.Is(err, ErrNoDestination):
-			http.Error(w, err.Error(), http.StatusNotFound)
-		case errors.Is(err, ErrConflict):
-			http.Error(w, err.Error(), http.StatusConflict)
-		case errors.Is(err, ErrUnavailable):
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		default:
-			s.fail(w, err)
-		}
+		s.respond(w, outcome, err)
+	}
+}
+
+// respond writes the outcome of a request as JSON, or its error with the code of the kind.
+func (s *Server) respond(w http.ResponseWriter, outcome any, err error) {
+	switch {
+	case err == nil:
+		s.writeJSON(w, outcome)
+	case errors.Is(err, ErrNoDestination), errors.Is(err, ErrNoReplay):
+		http.Error(w, err.Error(), http.StatusNotFound)
+	case errors.Is(err, ErrConflict):
+		http.Error(w, err.Error(), http.StatusConflict)
+	case errors.Is(err, ErrRange):
+		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+	case errors.Is(err, ErrUnavailable):
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	default:
+		s.fail(w, err)
 	}
 }
 

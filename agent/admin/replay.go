@@ -84,7 +84,7 @@ func (s *Server) offerReplays(r Replays) {
 	for method, do := range map[string]func(stream, destination string) (Replay, error){"GET": r.Get, "DELETE": r.Cancel} {
 		s.mux.HandleFunc(method+path, notFromPages(func(w http.ResponseWriter, q *http.Request) {
 			replay, err := do(q.PathValue("stream"), q.PathValue("destination"))
-			s.respondReplay(w, replay, err)
+			s.respond(w, replay, err)
 		}))
 	}
 }
@@ -103,23 +103,6 @@ func (s *Server) startReplay(r Replays) http.HandlerFunc {
 			return
 		}
 		replay, err := r.Start(q.Context(), q.PathValue("stream"), q.PathValue("destination"), request)
-		s.respondReplay(w, replay, err)
-	}
-}
-
-func (s *Server) respondReplay(w http.ResponseWriter, r Replay, err error) {
-	switch {
-	case err == nil:
-		s.writeJSON(w, r)
-	case errors.Is(err, ErrNoDestination), errors.Is(err, ErrNoReplay):
-		http.Error(w, err.Error(), http.StatusNotFound)
-	case errors.Is(err, ErrConflict):
-		http.Error(w, err.Error(), http.StatusConflict)
-	case errors.Is(err, ErrRange):
-		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
-	case errors.Is(err, ErrUnavailable):
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
-	default:
-		s.fail(w, err)
+		s.respond(w, replay, err)
 	}
 }

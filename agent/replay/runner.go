@@ -46,7 +46,7 @@ type Target struct {
 
 // Options are the parts of a Runner.
 type Options struct {
-	Log     Log
+	Log     shipper.Source                                   // with the retained segments: a wal.History
 	Find    func(stream, destination string) (Target, error) // its errors are those of admin.Replays
 	Link    *shipper.Link
 	Outages *shipper.Outages
@@ -195,7 +195,7 @@ func (r *Runner) begin(at place, t *Target, sink shipper.Sink, from, to uint64, 
 		request: q, from: from, cursor: c, sink: sink, cancel: cancel, ended: make(chan struct{}),
 		started: time.Now(), state: admin.ReplayRunning,
 	}
-	j.source = &source{Log: r.o.Log, keys: setOf(q.Keys), yields: func() bool { return busy(t.Live()) }, ended: j.allRead, done: ctx}
+	j.source = &source{Source: r.o.Log, keys: setOf(q.Keys), yields: func() bool { return busy(t.Live()) }, ended: j.allRead, done: ctx}
 	j.source.end.Store(to)
 	j.shipper = r.newShipper(j, t)
 	r.keepLocked(at, j)

@@ -7,26 +7,17 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/wal"
 )
 
 // yieldPause is the time between two looks at live delivery while it has the right of way.
 const yieldPause = 200 * time.Millisecond
 
-// Log is the log with its retained segments; a wal.History is one. See shipper.Source.
-type Log interface {
-	Read(stream string, from uint64, lanes wal.LaneSet, limit int) (wal.Chunk, error)
-	Next(stream string) uint64
-	Grown(stream string) <-chan struct{}
-	Flow() uint64
-	Appended(stream string) wal.Count
-	Full() bool
-	Stat() wal.Stat
-}
-
 // source is the range of a replay as the end of a log. It implements shipper.Source.
 type source struct {
-	Log
+	shipper.Source // the log with its retained segments
+
 	keys map[string]bool // nil: all
 	// yields reports whether live delivery has the right of way.
 	yields func() bool
@@ -63,7 +54,7 @@ func (s *source) Read(stream string, from uint64, lanes wal.LaneSet, limit int) 
 	if from >= end {
 		return wal.Chunk{Next: from, End: true}, nil // the end was lowered
 	}
-	chunk, err := s.Log.Read(stream, from, wal.AllLanes, limit)
+	chunk, err := s.Source.Read(stream, from, wal.AllLanes, limit)
 	corrupt, damaged := errors.AsType[*wal.CorruptError](err)
 	if err != nil && !damaged {
 		return chunk, err
