@@ -88,7 +88,6 @@ func (c *client) serve() {
 	}
 	defer close(c.done)
 	defer c.listener.clients.leave(c)
-	defer c.endSession()
 	present, err := c.resume(before, connect.Connect.Clean)
 	if err != nil {
 		c.rejectConnect(err)
@@ -250,7 +249,8 @@ func (c *client) rejectSubscription(h packets.FixedHeader, body []byte) error {
 	return c.send(response)
 }
 
-// disconnect ends the connection. A client of version 5 gets the reason if it is not its own.
+// disconnect ends the connection. A client of version 5 gets the reason if it is not its own. A client that has seen the end of
+// its connection never finds a session that was to end with it, also not in an agent that starts then.
 func (c *client) disconnect(err error) {
 	code, ours := errors.AsType[packets.Code](err)
 	if ours && c.version == 5 {
@@ -258,6 +258,7 @@ func (c *client) disconnect(err error) {
 		pk.Properties.ReasonString = code.Reason
 		c.send(pk)
 	}
+	c.endSession()
 	c.linger(ours)
 	c.conn.Close()
 }

@@ -1,6 +1,8 @@
 package mqttin_test
 
 import (
+	"errors"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -156,6 +158,25 @@ func TestQoS2_ReceiptsEndWithTheSession(t *testing.T) {
 		if got := p.again(log, "a", dup); !slices.Equal(got, []string{"a", "a"}) {
 			t.Errorf("%s: got %q", name, got)
 		}
+	}
+}
+
+// A client that sees the end of its connection does not find its session in an agent that starts then.
+func TestQoS2_ReceiptsAreGoneBeforeTheConnectionEnds(t *testing.T) {
+	log := ingestkit.NewLog(t)
+	p, _ := device(t, log, 5, false, true)
+	p.again(log, "a")
+	log.HoldDiscards(true)
+	p.raw([]byte{packets.Disconnect << 4, 7, 0, 5, 0x11, 0, 0, 0, 0}) // with expiry 0
+	p.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if _, err := p.next(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v before the receipt is gone", err)
+	}
+	p.conn.SetReadDeadline(time.Time{})
+	log.HoldDiscards(false)
+	p.expectEnd(0)
+	if got := log.Receipts("\x00dev"); len(got) > 0 {
+		t.Errorf("got receipts %v", got)
 	}
 }
 
