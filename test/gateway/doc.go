@@ -6,10 +6,13 @@
 // A World needs Linux, root and /dev/net/tun. Without them, Open records the test as not tested and skips it. No other tool
 // is needed, and nothing is left behind: the namespaces end with the threads and processes in them.
 //
-// The measurements of this package are tests that run for minutes. They run only where STANDPIPE_GATEWAY=long is set,
-// and print a table:
+// The tests of this package have the rest of a gateway too: a flash card (a loop device, whose written bytes are counted), a disk
+// with slow syncs (strace), and little memory (a cgroup). Each says what it needs.
 //
-//	STANDPIPE_GATEWAY=long go test -v -timeout 20m ./test/gateway
+// The measurements are tests that run for 15 minutes together. They run only where STANDPIPE_GATEWAY=long is set, and print tables:
 //
-// STANDPIPE_GATEWAY_PROGRAM names another program to measure, such as that of an earlier version.
+//	STANDPIPE_GATEWAY=long go test -v -parallel 16 -timeout 30m ./test/gateway
+//
+// STANDPIPE_GATEWAY_PROGRAM names another program to measure, such as that of an earlier version. STANDPIPE_GATEWAY_MKFS is the
+// command that makes the card's file system, in place of mkfs.ext4.
 package gateway

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/standpipe/standpipe/client"
 	"github.com/standpipe/standpipe/test/gateway"
 	"github.com/standpipe/standpipe/test/testkit"
 )
@@ -49,7 +50,7 @@ func TestFlappingLink_EverythingArrives(t *testing.T) {
 		b.flap(2*time.Second, 3*time.Second, 4)
 		b.Link.Set(true)
 	})
-	b.produceFor("readings", 20, 20*time.Second)
+	b.produceFor(client.Batch{}, []string{"readings"}, 20, 20*time.Second)
 	flapping.Wait()
 	b.arrives()
 }
@@ -79,11 +80,17 @@ func (b *box) arrives() {
 	}
 }
 
-// TestMeasureLink measures how an agent uses a bad link, and prints a table.
-func TestMeasureLink(t *testing.T) {
+// long skips a measurement unless it was asked for.
+func long(t *testing.T) {
+	t.Helper()
 	if os.Getenv("STANDPIPE_GATEWAY") != "long" {
 		t.Skip("a measurement of minutes: STANDPIPE_GATEWAY=long runs it")
 	}
+}
+
+// TestMeasureLink measures how an agent uses a bad link, and prints a table.
+func TestMeasureLink(t *testing.T) {
+	long(t)
 	var table sheet
 	t.Run("rows", func(t *testing.T) {
 		for _, row := range []struct {
@@ -156,7 +163,7 @@ func flapping(b *box) string {
 	before := b.Link.Traffic()
 	var all sync.WaitGroup
 	all.Go(func() { b.flap(up, down, cycles) })
-	all.Go(func() { b.produceFor("readings", 20, cycles*(up+down)) })
+	all.Go(func() { b.produceFor(client.Batch{}, []string{"readings"}, 20, cycles*(up+down)) })
 	all.Wait()
 	return b.result(before, began, int((up + down).Seconds()), int(up.Seconds()))
 }

@@ -7,6 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -136,6 +139,34 @@ func waitFor(program string, ready func() error) error {
 		err = ready()
 	}
 	return fmt.Errorf("wait for %s: %w", program, err)
+}
+
+// Written returns the bytes that were written to the block device since it was attached, after it has written out what waits.
+func (d *Disk) Written() (int64, error) {
+	dir, err := os.Open(d.Mount)
+	if err != nil {
+		return 0, err
+	}
+	defer dir.Close()
+	if err := unix.Syncfs(int(dir.Fd())); err != nil {
+		return 0, err
+	}
+	info, err := dir.Stat()
+	if err != nil {
+		return 0, err
+	}
+	device := info.Sys().(*syscall.Stat_t).Dev
+	text, err := os.ReadFile(fmt.Sprintf("/sys/dev/block/%d:%d/stat", unix.Major(device), unix.Minor(device)))
+	if err != nil {
+		return 0, err
+	}
+	// Linux, Documentation/block/stat.rst: the seventh value is the written sectors, of 512 bytes each on every device.
+	fields := strings.Fields(string(text))
+	if len(fields) < 7 {
+		return 0, fmt.Errorf("the counters of the device are %q", text)
+	}
+	sectors, err := strconv.ParseInt(fields[6], 10, 64)
+	return 512 * sectors, err
 }
 
 // Device returns the file that a server shows as the disk.
