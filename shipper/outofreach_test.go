@@ -102,7 +102,7 @@ func (d *dialed) Send(ctx context.Context, batch []shipper.Record) shipper.Respo
 }
 
 // At the start one of 20 destinations connects to an endpoint. The others follow when it was reached, wait with its error
-// when it was not, and do not wait for longer than ten seconds when the first connection hangs.
+// when it was not, and do not wait for longer than fifteen seconds when the first connection hangs.
 func TestOutOfReach_OneConnectsFirst(t *testing.T) {
 	const destinations = 20
 	for name, test := range map[string]struct {
@@ -114,7 +114,7 @@ func TestOutOfReach_OneConnectsFirst(t *testing.T) {
 		"first":   {after: 500 * time.Millisecond, dials: 1},
 		"reached": {after: 2500 * time.Millisecond, dials: destinations, arrived: destinations},
 		"away":    {away: true, after: 1050 * time.Millisecond, dials: 1},
-		"hangs":   {hangs: true, after: 11500 * time.Millisecond, dials: destinations, arrived: destinations - 1},
+		"hangs":   {hangs: true, after: 16500 * time.Millisecond, dials: destinations, arrived: destinations - 1},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			link := shipper.NewLink(0)

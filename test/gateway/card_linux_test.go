@@ -85,7 +85,7 @@ func (w wear) measure(t *testing.T, d time.Duration) (log, device float64) {
 	return (a.metric("standpipe_wal_written_bytes_total") - logged) / events, (written() - began) / events
 }
 
-// A gateway's profile is there to spare the card. The bound is twice what it takes on an idle machine.
+// A gateway's profile is there to spare the card. The bound is twice the bytes on an idle machine.
 func TestCard_ProfileSparesIt(t *testing.T) {
 	t.Parallel()
 	_, device := wear{settings: profile, streams: 1, perSecond: 20}.measure(t, 20*time.Second)
@@ -94,7 +94,7 @@ func TestCard_ProfileSparesIt(t *testing.T) {
 	}
 }
 
-// TestMeasureCard measures what an event writes to a flash card, and prints a table.
+// TestMeasureCard measures the bytes that an event writes to a flash card, and prints a table.
 func TestMeasureCard(t *testing.T) {
 	long(t)
 	var table sheet

@@ -7,7 +7,7 @@
 // is needed, and nothing is left behind: the namespaces end with the threads and processes in them.
 //
 // The tests of this package have the rest of a gateway too: a flash card (a loop device, whose written bytes are counted), a disk
-// with slow syncs (strace), and little memory (a cgroup). Each says what it needs.
+// with slow syncs (strace), and little memory (a cgroup). Each names its needs where they are missing.
 //
 // The measurements are tests that run for 15 minutes together. They run only where STANDPIPE_GATEWAY=long is set, and print tables:
 //

@@ -80,7 +80,7 @@ func (b *box) arrives() {
 	}
 }
 
-// long skips a measurement unless it was asked for.
+// long skips a measurement unless it is wanted.
 func long(t *testing.T) {
 	t.Helper()
 	if os.Getenv("STANDPIPE_GATEWAY") != "long" {

@@ -12,8 +12,9 @@ const (
 	// While an endpoint is out of reach, the time between two tries is the outage's duration over patience. So an outage
 	// is noticed to be over within a small part of its length.
 	patience = 8
-	// lease is the time that a sender has for its try, before another one may try too.
-	lease = 10 * time.Second
+	// lease is the time that a sender has for its try, before another one may try too. On a silent link a try ends when the
+	// connection is not open after 10 s: a lease of no more would end in the same moment, for all senders.
+	lease = 15 * time.Second
 	// Rejections of two destinations have one cause, as far as their beginnings show, if those of the second began at most
 	// sameCause, or a quarter of the outage, before those of the first.
 	sameCause = time.Second

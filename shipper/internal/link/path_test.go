@@ -1,6 +1,8 @@
 package link_test
 
 import (
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -95,7 +97,42 @@ func TestPath_WaitGrowsWithTheOutage(t *testing.T) {
 	})
 }
 
-// A sender whose try hangs holds up the others for ten seconds.
+// On a link that loses everything, a try ends when the connection is not open after 10 s. Twenty senders have no more tries than one
+// then too, from the first one on.
+func TestPath_OneTriesForAllOnASilentLink(t *testing.T) {
+	tries := func(senders int) int64 {
+		var n atomic.Int64
+		synctest.Test(t, func(t *testing.T) {
+			l := link.New(0)
+			var all sync.WaitGroup
+			for range senders {
+				s := join(l, "e", backoff.Retry{})
+				all.Go(func() {
+					for end := time.Now().Add(10 * time.Minute); time.Now().Before(end); {
+						hold, ok := s.TryInTurn(time.Now())
+						if ok {
+							n.Add(1)
+							time.Sleep(10*time.Second + time.Millisecond)
+							s.Failed(unreached, false, time.Now())
+							continue
+						}
+						select {
+						case <-s.notify:
+						case <-time.After(max(time.Until(hold.Until), time.Millisecond)):
+						}
+					}
+				})
+			}
+			all.Wait()
+		})
+		return n.Load()
+	}
+	if one, twenty := tries(1), tries(20); twenty > one*5/4 {
+		t.Errorf("in ten minutes: got %d tries of one sender, %d of twenty; want no more", one, twenty)
+	}
+}
+
+// A sender whose try hangs holds up the others for fifteen seconds.
 func TestPath_HungTryHoldsUpNobodyForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := link.New(0)
@@ -112,7 +149,7 @@ func TestPath_HungTryHoldsUpNobodyForLong(t *testing.T) {
 }
 
 // The first request to an endpoint goes alone. Its outcome, of any kind, wakes the other senders, and so does its sender's end.
-// A hung one holds them for ten seconds.
+// A hung one holds them for fifteen seconds.
 func TestPath_FirstRequestGoesAlone(t *testing.T) {
 	denied := &backoff.Error{Class: backoff.Operator, Code: "AccessDenied", Record: -1}
 	for name, test := range map[string]struct {
@@ -123,7 +160,7 @@ func TestPath_FirstRequestGoesAlone(t *testing.T) {
 		"not sent":    {func(first *traveler) { first.Failed(denied, false, time.Now()) }, false},
 		"unreached":   {func(first *traveler) { first.Failed(unreached, false, time.Now()) }, true},
 		"sender ends": {func(first *traveler) { first.Leave() }, false},
-		"hung":        {func(first *traveler) { time.Sleep(10 * time.Second) }, false},
+		"hung":        {func(first *traveler) { time.Sleep(15 * time.Second) }, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			l := link.New(0)
@@ -135,8 +172,8 @@ func TestPath_FirstRequestGoesAlone(t *testing.T) {
 				if ok != want {
 					t.Errorf("%s: TryInTurn: got %v, want %v", name, ok, want)
 				}
-				if left := time.Until(hold.Until); !ok && (left <= 0 || left > 10*time.Second) {
-					t.Errorf("%s: got a hold for %s, want at most ten seconds", name, left)
+				if left := time.Until(hold.Until); !ok && (left <= 0 || left > 15*time.Second) {
+					t.Errorf("%s: got a hold for %s, want at most fifteen seconds", name, left)
 				}
 			}
 			turn(first, true)

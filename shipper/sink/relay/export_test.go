@@ -1,10 +1,6 @@
 package relay
 
-import (
-	"google.golang.org/grpc"
-
-	"github.com/standpipe/standpipe/shipper/sink/internal/dial"
-)
+import "google.golang.org/grpc"
 
 // NewOn is New on a connection.
-func NewOn(o Options, conn *grpc.ClientConn) *Sink { return newSink(o, conn, new(dial.Dialer)) }
+func NewOn(o Options, conn *grpc.ClientConn) *Sink { return newSink(o, conn, new(link)) }

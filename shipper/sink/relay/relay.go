@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/standpipe/standpipe/client"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/internal/sizing"
 	"github.com/standpipe/standpipe/shipper/ranged"
 	"github.com/standpipe/standpipe/shipper/sink/internal/dial"
 	"github.com/standpipe/standpipe/shipper/sink/internal/failure"
@@ -25,13 +25,14 @@ import (
 type Sink struct {
 	o        Options
 	branches []branch
-	dialer   *dial.Dialer
+	link     *link
 	conn     *grpc.ClientConn
 	ingest   standpipev1.IngestClient
 
 	request *request
-	aim     int // bytes of a request
-	passed  int // ranges since aim was lowered
+	aim     int          // bytes of a request
+	passed  int          // ranges since aim was lowered
+	sizer   sizing.Sizer // bounds requests further on a slow link
 }
 
 var _ ranged.Sink = (*Sink)(nil)
@@ -45,26 +46,27 @@ func New(o Options) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	dialer := new(dial.Dialer)
+	l := new(link)
+	local := strings.HasPrefix(o.Address, "unix:")
 	var further []grpc.DialOption
-	if !strings.HasPrefix(o.Address, "unix:") {
-		further = append(further, grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "tcp", address)
-		}))
+	if !local {
+		further = append(further, grpc.WithContextDialer(l.dial))
 	}
 	conn, err := client.Connect(o.Address, credentials, further...)
 	if err != nil {
 		return nil, err
 	}
-	return newSink(o, conn, dialer), nil
+	s := newSink(o, conn, l)
+	s.sizer = sizing.New(!local)
+	return s, nil
 }
 
-func newSink(o Options, conn *grpc.ClientConn, dialer *dial.Dialer) *Sink {
+func newSink(o Options, conn *grpc.ClientConn, l *link) *Sink {
 	if o.Ack == client.AckDefault {
 		o.Ack = client.AckDurable
 	}
 	return &Sink{
-		o: o, branches: o.branches(), dialer: dialer, conn: conn, ingest: standpipev1.NewIngestClient(conn),
+		o: o, branches: o.branches(), link: l, conn: conn, ingest: standpipev1.NewIngestClient(conn),
 		request: newRequest(), aim: aimRequest,
 	}
 }
@@ -79,14 +81,14 @@ func (s *Sink) Recover(_ context.Context, from uint64, _ []byte) (uint64, *shipp
 
 // Add encodes the events. A range ends where the branch of the log ends.
 func (s *Sink) Add(_ context.Context, events []wal.Event) (int, *ranged.Error) {
-	r := s.request
+	r, most := s.request, s.most()
 	for i := range events {
 		e := &events[i]
 		of := s.branchOf(e.Offset)
 		switch {
 		case r.empty():
 			r.branch, r.began = of, time.Now()
-		case r.branch != of, len(r.encoded) >= s.aim, len(r.ends) >= requestEvents, len(r.encoded)+e.Size() > s.aim:
+		case r.branch != of, len(r.encoded) >= most, len(r.ends) >= requestEvents, len(r.encoded)+e.Size() > most:
 			return i, nil
 		}
 		if err := r.add(e); err != nil {
@@ -112,7 +114,7 @@ func (s *Sink) Due() time.Time {
 	switch r := s.request; {
 	case r.empty():
 		return time.Time{}
-	case len(r.encoded) >= s.aim || len(r.ends) >= requestEvents:
+	case len(r.encoded) >= s.most() || len(r.ends) >= requestEvents:
 		return r.began
 	default:
 		return r.began.Add(s.o.MaxDelay)
@@ -153,21 +155,23 @@ func (s *Sink) send(ctx context.Context) *requestError {
 	r := s.request
 	m := r.message(s.o.Stream, s.o.Ack)
 	r.requests++
-	r.sent += uint64(len(m.ProtoReflect().GetUnknown()))
+	size := len(m.ProtoReflect().GetUnknown())
+	r.sent += uint64(size)
+	s.link.begin()
 	response, err := s.ingest.Append(ctx, m)
+	way := s.link.end()
 	if err != nil {
 		failed := classify(err, r.offsets[r.stored:])
 		if ctx.Err() != nil { // gRPC would send the rest of an abandoned request when the link is back
-			s.dialer.Abandon(time.Now())
-		}
-		if failed.Code == failure.CodeTimeout && r.left() > 1 && s.o.Ack == client.AckDurable {
-			failed.Restart = true // the link may be too slow for so much in one request
+			s.link.dialer.Abandon(time.Now())
 		}
 		if failed.Restart {
 			s.narrow()
 		}
+		s.slowed(size, way, failed)
 		return failed
 	}
+	s.sizer.Stored(size, way.Moving)
 	if int(response.Count) != r.left() || client.Ack(response.Ack) < client.AckDurable {
 		return &requestError{Error: ranged.Error{Error: shipper.Error{
 			Code: failure.CodeBadResponse, Record: -1,
@@ -175,6 +179,22 @@ func (s *Sink) send(ctx context.Context) *requestError {
 		}}}
 	}
 	return nil
+}
+
+// most returns the bytes that a request may have, of several events.
+func (s *Sink) most() int { return min(s.aim, s.sizer.Lower(aimRequest)) }
+
+// slowed lowers the size of requests after one that failed for the link, and lets a range that is far larger begin again.
+func (s *Sink) slowed(size int, way dial.Progress, failed *requestError) {
+	// At AckDelivered, a timeout says nothing about the link: the destinations of the receiver may be slow.
+	timedOut := failed.Code == failure.CodeTimeout && s.o.Ack == client.AckDurable
+	s.sizer.Failed(size, way.Acked, way.Moving, timedOut)
+	if timedOut || failed.Code == failure.CodeConnection {
+		s.sizer.Interrupted()
+	}
+	if failed.Class == shipper.Transient && s.request.left() > 1 && size >= 2*s.most() {
+		failed.Restart = true
+	}
 }
 
 // wideAgain is the number of ranges after which a lowered aim is raised again.

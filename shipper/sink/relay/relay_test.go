@@ -20,6 +20,7 @@ import (
 	"github.com/standpipe/standpipe/client"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/sink/internal/failure"
 	"github.com/standpipe/standpipe/shipper/sink/relay"
 	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
@@ -253,6 +254,51 @@ func TestRelay_OperatorIsTold(t *testing.T) {
 	if _, err := ship(t, open(t, o), events(1, 2)); err == nil || err.Class != shipper.Transient || err.Code != "connection" {
 		t.Errorf("got %+v", err)
 	}
+}
+
+// After the start a request is small. One without a response in time is halved, down to one event: the link may be slow.
+func TestRelay_RequestsShrinkWithoutAResponse(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	testkit.Must(t, err)
+	server := grpc.NewServer()
+	standpipev1.RegisterIngestServer(server, silent{})
+	go server.Serve(listener)
+	defer server.Stop()
+	o := receive(t, nil).relayOptions()
+	o.Address, o.Timeout = listener.Addr().String(), 300*time.Millisecond
+	s := open(t, o)
+	all := events(1, 5000)
+	for most := 16 << 10; ; {
+		n, failed := s.Add(t.Context(), all)
+		size := 0
+		for i := range n {
+			size += all[i].Size()
+		}
+		if failed != nil || n == 0 || n > 1 && size > most+most/16 {
+			t.Fatalf("got %d events of %d bytes, %v; want at most %d bytes", n, size, failed, most)
+		}
+		_, failed = s.Commit(t.Context())
+		s.Abort(t.Context())
+		switch {
+		case failed != nil && failed.Code == failure.CodeConnection: // it is that of the last request, which was given up
+		case failed == nil || failed.Code != shipper.CodeTimeout || failed.Restart != (n > 1):
+			t.Fatalf("with %d events: got %+v", n, failed)
+		case n == 1:
+			return
+		default:
+			most /= 2
+		}
+	}
+}
+
+// silent receives requests and never responds.
+type silent struct {
+	standpipev1.UnimplementedIngestServer
+}
+
+func (silent) Append(ctx context.Context, _ *standpipev1.AppendRequest) (*standpipev1.AppendResponse, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
 }
 
 func TestRelay_DeliveredWaitsForTheReceiversDestinations(t *testing.T) {

@@ -46,7 +46,7 @@ type Conn struct {
 	cause      atomic.Pointer[error] // why it was given up; nil: it was not
 	closed     atomic.Bool
 	open       atomic.Bool  // a request has begun and not ended
-	begun      atomic.Int64 // when the last request began
+	begun      atomic.Int64 // when the last request began; before the first one: when the connection was opened
 	before     atomic.Int64 // bytes that were acknowledged before
 	busy       atomic.Int64 // the last look at which bytes were not acknowledged
 	final      atomic.Pointer[Progress]
@@ -57,6 +57,7 @@ func newConn(d *Dialer, tcp *net.TCPConn) *Conn {
 	c := &Conn{Conn: tcp, dialer: d, tcp: tcp}
 	c.timer = time.AfterFunc(time.Hour, c.look)
 	c.timer.Stop()
+	c.begun.Store(sinceEpoch())
 	return c
 }
 
@@ -87,10 +88,8 @@ func (c *Conn) Close() error {
 	}
 	c.timer.Stop()
 	process.remove(c)
-	if c.begun.Load() > 0 {
-		p := c.progress()
-		c.final.Store(&p)
-	}
+	p := c.progress()
+	c.final.Store(&p)
 	if c.owed() || queued(c.tcp) > farewell {
 		_ = c.tcp.SetLinger(0) // fails on a broken connection, which sends nothing either
 	}
