@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -20,6 +21,7 @@ const parallel = 4
 type Options struct {
 	Streams []string      // names of streams for the patterns of the configuration
 	Poll    time.Duration // between two looks at a resource that AWS is creating; 0: 3 s
+	HTTP    *http.Client  // for requests to AWS; nil: the SDK's
 }
 
 // Action is the action of Apply on a resource.
@@ -73,12 +75,12 @@ func (p *Plan) count(actions ...Action) (n int) {
 
 // Read compares a configuration with AWS. An exceeded quota is an error.
 func Read(ctx context.Context, conf *config.Config, o Options) (*Plan, error) {
-	set, err := wanted.From(conf, wanted.Options{Streams: o.Streams, At: accounts(ctx)})
+	aws := &cloud.Cloud{Poll: o.Poll, HTTP: o.HTTP}
+	set, err := wanted.From(conf, wanted.Options{Streams: o.Streams, At: accounts(ctx, aws)})
 	if err != nil {
 		return nil, err
 	}
 	plan := &Plan{Items: []Item{}, Notes: notes(set)}
-	aws := &cloud.Cloud{Poll: o.Poll}
 	resources, err := aws.Resources(ctx, set)
 	if err != nil {
 		return nil, err
@@ -86,30 +88,34 @@ func Read(ctx context.Context, conf *config.Config, o Options) (*Plan, error) {
 	for _, r := range resources {
 		plan.Items = append(plan.Items, Item{Kind: r.Kind(), Name: r.Name(), Region: r.Place().Region, Settings: r.Settings(), resource: r})
 	}
-	err = each(plan.Items, func(item *Item) error {
-		var err error
-		item.state, err = item.resource.Read(ctx)
-		item.Differences = item.state.Differences
-		switch {
-		case !item.state.Found:
-			item.Action = Create
-		case item.state.Unfinished:
-			item.Action = Finish
-		default:
-			item.Action = Keep
-		}
-		return cloud.Fault(item.resource, err)
-	})
-	if err != nil {
+	if err := each(plan.Items, func(item *Item) error { return item.look(ctx) }); err != nil {
 		return nil, err
 	}
 	return plan, plan.checkQuotas(ctx, aws)
 }
 
+// look sets the action and the differences.
+func (i *Item) look(ctx context.Context) error {
+	state, err := i.resource.Read(ctx)
+	if err != nil {
+		return cloud.Fault(i.resource, err)
+	}
+	i.state, i.Differences = state, state.Differences
+	switch {
+	case !state.Found:
+		i.Action = Create
+	case state.Unfinished:
+		i.Action = Finish
+	default:
+		i.Action = Keep
+	}
+	return nil
+}
+
 // accounts returns a function that completes a place with the region and the account of the credentials.
-func accounts(ctx context.Context) func(wanted.Place) (wanted.Place, error) {
+func accounts(ctx context.Context, aws *cloud.Cloud) func(wanted.Place) (wanted.Place, error) {
 	known := make(map[wanted.Place]string)
-	regions := regions(ctx)
+	regions := regions(ctx, aws)
 	return func(p wanted.Place) (wanted.Place, error) {
 		p, err := regions(p)
 		if err != nil {
@@ -117,7 +123,7 @@ func accounts(ctx context.Context) func(wanted.Place) (wanted.Place, error) {
 		}
 		of := wanted.Place{Region: p.Region, Profile: p.Profile}
 		if known[of] == "" {
-			if known[of], err = cloud.Account(ctx, of); err != nil {
+			if known[of], err = aws.Account(ctx, of); err != nil {
 				return p, err
 			}
 		}
@@ -127,10 +133,10 @@ func accounts(ctx context.Context) func(wanted.Place) (wanted.Place, error) {
 }
 
 // regions returns a function that completes a place with the region of the environment or the profile.
-func regions(ctx context.Context) func(wanted.Place) (wanted.Place, error) {
+func regions(ctx context.Context, aws *cloud.Cloud) func(wanted.Place) (wanted.Place, error) {
 	return func(p wanted.Place) (_ wanted.Place, err error) {
 		if p.Region == "" {
-			p.Region, err = cloud.Region(ctx, p.Profile)
+			p.Region, err = aws.Region(ctx, p.Profile)
 		}
 		p.Account = wanted.AccountMark
 		return p, err
@@ -186,8 +192,9 @@ func (p *Plan) checkQuotas(ctx context.Context, aws *cloud.Cloud) error {
 	return errors.Join(faults...)
 }
 
-// Apply creates missing resources and finishes unfinished ones. It calls progress, from one goroutine at a time, before and after each
-// resource. After an error it starts no more resources, but ends those that it has begun.
+// Apply creates missing resources and finishes unfinished ones. It looks at each again before it does so: one that was created
+// since Read is kept, and gets its differences. Apply calls progress, from one goroutine at a time, before and after each resource that
+// it creates, and once for one that is kept after all. After an error it starts no more resources, but ends those that it has begun.
 func (p *Plan) Apply(ctx context.Context, progress func(item Item, done bool)) error {
 	var mu sync.Mutex
 	report := func(item *Item, done bool) {
@@ -202,6 +209,13 @@ func (p *Plan) Apply(ctx context.Context, progress func(item Item, done bool)) e
 		}
 		err := each(p.Items[from:to], func(item *Item) error {
 			if item.Action != Create && item.Action != Finish {
+				return nil
+			}
+			if err := item.look(ctx); err != nil {
+				return err
+			}
+			if item.Action == Keep {
+				report(item, true)
 				return nil
 			}
 			report(item, false)

@@ -2,6 +2,7 @@ package provision_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -11,7 +12,14 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch/schemas"
+	"github.com/aws/aws-sdk-go-v2/service/firehose"
+	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/transport/http/protocol/awsquery"
 
 	"github.com/standpipe/standpipe/agent/provision"
 
@@ -184,6 +192,82 @@ func TestApply_LeavesExistingResourcesAsTheyAre(t *testing.T) {
 	out, err := client.DescribeStreamSummary(t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: aws.String("clicks")})
 	if err != nil || *out.StreamDescriptionSummary.OpenShardCount != 3 {
 		t.Errorf("got %v, %v, want 3 shards", out, err)
+	}
+}
+
+// Resources of the same names are created in another form between the plan and its application. All of them stay as they are,
+// and the plan shows how they differ.
+func TestApply_KeepsResourcesCreatedSinceThePlan(t *testing.T) {
+	a := startAccount(t)
+	text := strings.Replace(whole, "eu-west-1", "us-east-1", 1) // where CreateBucket does not reject an own bucket that exists
+	plan, err := read(t, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.LoadDefaultConfig(t.Context(), config.WithRegion("us-east-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := func(kind string) *string {
+		i := slices.IndexFunc(plan.Items, func(i provision.Item) bool { return i.Kind == kind })
+		return &plan.Items[i].Name
+	}
+	ctx := t.Context()
+	var faults []error
+	_, err = kinesis.NewFromConfig(cfg).CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: name("Kinesis stream"), ShardCount: aws.Int32(3)})
+	faults = append(faults, err)
+	buckets := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
+	_, err = buckets.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: name("S3 bucket")})
+	faults = append(faults, err)
+	trust := `{"Version":"2012-10-17","Statement":[]}`
+	_, err = iam.NewFromConfig(cfg).CreateRole(ctx, &iam.CreateRoleInput{RoleName: name("IAM role"), AssumeRolePolicyDocument: &trust})
+	faults = append(faults, err)
+	_, err = firehose.NewFromConfig(cfg).CreateDeliveryStream(ctx, &firehose.CreateDeliveryStreamInput{
+		DeliveryStreamName:                 name("Firehose stream"),
+		ExtendedS3DestinationConfiguration: &types.ExtendedS3DestinationConfiguration{BucketARN: aws.String("arn:aws:s3:::other"), RoleARN: aws.String("arn:aws:iam::123456789012:role/other")},
+	})
+	faults = append(faults, err)
+	watch := cloudwatch.NewFromConfig(cfg, func(o *cloudwatch.Options) { o.Protocol = awsquery.New(schemas.GraniteServiceVersion20100801) })
+	_, err = watch.PutMetricAlarm(ctx, &cloudwatch.PutMetricAlarmInput{
+		AlarmName: name("CloudWatch alarm"), Namespace: aws.String("Theirs"), MetricName: aws.String("theirs"), Period: aws.Int32(60), EvaluationPeriods: aws.Int32(1),
+		Threshold: aws.Float64(7), ComparisonOperator: "GreaterThanThreshold", Statistic: "Sum",
+	})
+	if err := errors.Join(append(faults, err)...); err != nil {
+		t.Fatal(err)
+	}
+
+	a.forget(0)
+	kept := make(map[string]int)
+	err = plan.Apply(ctx, func(item provision.Item, done bool) {
+		if item.Action == provision.Keep {
+			kept[item.Name]++
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	differing := map[string]int{"Kinesis stream": 2, "S3 bucket": 2, "IAM role": 2, "Firehose stream": 4, "CloudWatch alarm": 4}
+	seen := make(map[string]bool)
+	for _, item := range plan.Items {
+		if seen[item.Kind] { // the other alarms
+			if item.Action != provision.Created {
+				t.Errorf("%s %s: got %s, want %s", item.Kind, item.Name, item.Action, provision.Created)
+			}
+			continue
+		}
+		seen[item.Kind] = true
+		if item.Action != provision.Keep || len(item.Differences) < differing[item.Kind] || kept[item.Name] != 1 {
+			t.Errorf("%s %s: got %s with %v, reported as kept %d times, want one that is kept with at least %d differences", item.Kind, item.Name, item.Action, item.Differences, kept[item.Name], differing[item.Kind])
+		}
+	}
+	changes := a.changes()
+	changes = slices.DeleteFunc(changes, func(call string) bool { return call == "monitoring:PutMetricAlarm" })
+	if len(changes) > 0 {
+		t.Errorf("got the changes %v, want those of the other alarms only", changes)
+	}
+	out, err := watch.DescribeAlarms(ctx, &cloudwatch.DescribeAlarmsInput{AlarmNames: []string{*name("CloudWatch alarm")}})
+	if err != nil || len(out.MetricAlarms) != 1 || *out.MetricAlarms[0].MetricName != "theirs" {
+		t.Errorf("got %+v, %v, want the alarm of somebody else", out, err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
@@ -25,6 +26,7 @@ type alarmList struct {
 type alarm struct {
 	at     *clients
 	wanted wanted.Alarm
+	listed bool // the first Read has taken the alarm from the list; later ones do not
 }
 
 func (a *alarm) Kind() string        { return "CloudWatch alarm" }
@@ -48,6 +50,16 @@ func conditionOf(c types.ComparisonOperator, threshold float64, share bool) stri
 	return text
 }
 
+// streamOf returns the stream that an alarm is on.
+func streamOf(of []types.Dimension) string {
+	if len(of) != 1 {
+		return "another"
+	}
+	return aws.ToString(of[0].Value)
+}
+
+func periodsOf(n int32, period time.Duration) string { return fmt.Sprintf("%d of %v", n, period) }
+
 func (a *alarm) comparison() types.ComparisonOperator {
 	if a.wanted.Below {
 		return types.ComparisonOperatorLessThanThreshold
@@ -56,18 +68,28 @@ func (a *alarm) comparison() types.ComparisonOperator {
 }
 
 func (a *alarm) Read(ctx context.Context) (State, error) {
-	have, found, err := a.at.alarm(ctx, a.wanted.Name)
-	if err != nil || !found {
+	look := a.at.alarm
+	if !a.listed {
+		look = a.at.listedAlarm
+	}
+	have, found, err := look(ctx, a.wanted.Name)
+	if err != nil {
 		return State{}, err
 	}
+	a.listed = true
+	if !found {
+		return State{}, nil
+	}
 	state := State{Found: true}
-	metric, share := aws.ToString(have.MetricName), false
+	metric, of, period, share := have.MetricName, have.Dimensions, have.Period, false
 	for _, q := range have.Metrics {
 		if q.MetricStat != nil && aws.ToString(q.Id) == "used" {
-			metric, share = aws.ToString(q.MetricStat.Metric.MetricName), true
+			metric, of, period, share = q.MetricStat.Metric.MetricName, q.MetricStat.Metric.Dimensions, q.MetricStat.Period, true
 		}
 	}
-	state.differs("metric", metric, a.wanted.Metric)
+	state.differs("metric", aws.ToString(metric), a.wanted.Metric)
+	state.differs("stream", streamOf(of), a.wanted.Stream)
+	state.differs("periods", periodsOf(aws.ToInt32(have.EvaluationPeriods), time.Duration(aws.ToInt32(period))*time.Second), periodsOf(wanted.Periods, wanted.Period))
 	state.differs("condition", conditionOf(have.ComparisonOperator, aws.ToFloat64(have.Threshold), share), a.condition())
 	topic := "none"
 	if len(have.AlarmActions) > 0 {
@@ -79,8 +101,17 @@ func (a *alarm) Read(ctx context.Context) (State, error) {
 	return state, nil
 }
 
-// alarm returns an alarm of the place.
+// alarm returns an alarm of the place as it is now.
 func (c *clients) alarm(ctx context.Context, name string) (types.MetricAlarm, bool, error) {
+	out, err := c.watch.DescribeAlarms(ctx, &cloudwatch.DescribeAlarmsInput{AlarmNames: []string{name}, AlarmTypes: []types.AlarmType{types.AlarmTypeMetricAlarm}})
+	if err != nil || len(out.MetricAlarms) == 0 {
+		return types.MetricAlarm{}, false, err
+	}
+	return out.MetricAlarms[0], true, nil
+}
+
+// listedAlarm returns an alarm of the list of the place.
+func (c *clients) listedAlarm(ctx context.Context, name string) (types.MetricAlarm, bool, error) {
 	c.alarms.mu.Lock()
 	defer c.alarms.mu.Unlock()
 	if c.alarms.byName == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -24,12 +25,17 @@ import (
 	"github.com/standpipe/standpipe/agent/provision/internal/wanted"
 )
 
-// attempts is that of one request. The SDK waits between them, up to 20 s.
-const attempts = 6
+// The attempts of one request. The SDK waits between them, up to 20 s. CloudWatch takes three alarms a second (Amazon CloudWatch User
+// Guide, service quotas of PutMetricAlarm), and a plan may have hundreds, so throttled requests are common there.
+const (
+	attempts      = 6
+	alarmAttempts = 12
+)
 
 // Cloud makes clients of AWS. It may be used by several goroutines.
 type Cloud struct {
 	Poll time.Duration // between two looks at a resource that AWS is creating; 0: 3 s
+	HTTP *http.Client  // nil: the SDK's
 
 	mu      sync.Mutex
 	clients map[wanted.Place]*clients // guarded by mu
@@ -49,8 +55,8 @@ type clients struct {
 }
 
 // Region returns the region of the environment or of the profile. It returns an error if there is none.
-func Region(ctx context.Context, profile string) (string, error) {
-	cfg, err := load(ctx, wanted.Place{Profile: profile})
+func (c *Cloud) Region(ctx context.Context, profile string) (string, error) {
+	cfg, err := c.load(ctx, wanted.Place{Profile: profile})
 	if err != nil {
 		return "", err
 	}
@@ -61,8 +67,8 @@ func Region(ctx context.Context, profile string) (string, error) {
 }
 
 // Account returns the number of the account of the credentials.
-func Account(ctx context.Context, p wanted.Place) (string, error) {
-	cfg, err := load(ctx, p)
+func (c *Cloud) Account(ctx context.Context, p wanted.Place) (string, error) {
+	cfg, err := c.load(ctx, p)
 	if err != nil {
 		return "", err
 	}
@@ -73,7 +79,7 @@ func Account(ctx context.Context, p wanted.Place) (string, error) {
 	return aws.ToString(out.Account), nil
 }
 
-func load(ctx context.Context, p wanted.Place) (aws.Config, error) {
+func (c *Cloud) load(ctx context.Context, p wanted.Place) (aws.Config, error) {
 	cfg, err := config.LoadDefaultConfig(ctx, func(o *config.LoadOptions) error {
 		o.Region, o.SharedConfigProfile = p.Region, p.Profile
 		o.Retryer = func() aws.Retryer { return retry.AddWithMaxAttempts(retry.NewStandard(), attempts) }
@@ -81,6 +87,9 @@ func load(ctx context.Context, p wanted.Place) (aws.Config, error) {
 	})
 	if err != nil {
 		return cfg, fmt.Errorf("load aws configuration: %w", err)
+	}
+	if c.HTTP != nil {
+		cfg.HTTPClient = c.HTTP
 	}
 	return cfg, nil
 }
@@ -92,7 +101,7 @@ func (c *Cloud) at(ctx context.Context, p wanted.Place) (*clients, error) {
 	if have := c.clients[p]; have != nil {
 		return have, nil
 	}
-	cfg, err := load(ctx, p)
+	cfg, err := c.load(ctx, p)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +118,10 @@ func (c *Cloud) at(ctx context.Context, p wanted.Place) (*clients, error) {
 		s3:  s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = o.BaseEndpoint != nil }),
 		iam: iam.NewFromConfig(cfg),
 		// CloudWatch has two more protocols; its stand-ins have this one only
-		watch: cloudwatch.NewFromConfig(cfg, func(o *cloudwatch.Options) { o.Protocol = awsquery.New(schemas.GraniteServiceVersion20100801) }),
+		watch: cloudwatch.NewFromConfig(cfg, func(o *cloudwatch.Options) {
+			o.Protocol = awsquery.New(schemas.GraniteServiceVersion20100801)
+			o.Retryer = retry.AddWithMaxAttempts(retry.NewStandard(), alarmAttempts)
+		}),
 		// a quota that cannot be read is only a note
 		quotas: servicequotas.NewFromConfig(cfg, func(o *servicequotas.Options) { o.Retryer = retry.AddWithMaxAttempts(retry.NewStandard(), 2) }),
 	}
@@ -129,26 +141,59 @@ const (
 	knownWithin  = 3 * time.Minute
 )
 
-// until calls done at intervals until it returns true or an error.
-func (c *clients) until(ctx context.Context, longest time.Duration, done func(context.Context) (bool, error)) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, longest, fmt.Errorf("not usable within %v", longest))
+// notYet is the error of a look at a resource that may become usable.
+type notYet struct{ err error }
+
+func (e notYet) Error() string { return e.err.Error() }
+func (e notYet) Unwrap() error { return e.err }
+
+// until calls look at intervals until it returns nil or an error that is not notYet. A throttled look is repeated like one that
+// returns notYet. After the longest wait, until returns the last of these errors.
+func (c *clients) until(ctx context.Context, longest time.Duration, look func(context.Context) error) error {
+	waiting, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
+	var last error
 	for {
-		if ok, err := done(ctx); ok || err != nil {
+		err := look(waiting)
+		switch {
+		case err == nil:
+			return nil
+		case errors.As(err, new(notYet)) || throttled(err):
+			last = err
+		case waiting.Err() == nil || last == nil:
 			return err
 		}
 		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		case <-waiting.Done():
+			if ctx.Err() != nil {
+				return fmt.Errorf("interrupted: %w", last)
+			}
+			return fmt.Errorf("%w, still after %v; run the command again to wait on", last, longest)
 		case <-time.After(c.poll):
 		}
 	}
 }
 
+// inState returns the error of a look that has found a stream in a state other than ACTIVE. Kinesis and Firehose use the same words.
+func inState(state string) error {
+	if state == "DELETING" {
+		return errors.New("the state is DELETING: run the command again once it is deleted")
+	}
+	return notYet{errors.New("the state is " + state)}
+}
+
+// unseen returns the error of a look. have is the state before the creation: AWS may show a new stream after a while only.
+func unseen(err error, have State) error {
+	if !have.Found && is(err, "ResourceNotFoundException") {
+		return notYet{err}
+	}
+	return err
+}
+
 // State is a resource as AWS has it.
 type State struct {
 	Found       bool
-	Unfinished  bool // an earlier Create was interrupted, or AWS is still creating it
+	Unfinished  bool // an earlier Create was interrupted, or AWS is still creating or deleting it
 	Differences []Difference
 }
 
@@ -171,8 +216,10 @@ type Resource interface {
 	Name() string
 	Settings() string // as wanted, for people
 	Place() wanted.Place
+	// The first Read may be older than the call: alarms are listed once. Later ones are not.
 	Read(context.Context) (State, error)
-	// Create creates a resource that Read has not found, or finishes it, and waits until it is usable.
+	// Create creates a resource that Read has not found, or finishes it, and waits until it is usable. An alarm that was
+	// created since Read is overwritten, and so may be the settings of a bucket.
 	Create(context.Context, State) error
 }
 
@@ -199,7 +246,7 @@ func (c *Cloud) Resources(ctx context.Context, set wanted.Set) (list []Resource,
 		add(d.Place, func(at *clients) Resource { return &delivery{at, d} })
 	}
 	for _, a := range set.Alarms {
-		add(a.Place, func(at *clients) Resource { return &alarm{at, a} })
+		add(a.Place, func(at *clients) Resource { return &alarm{at: at, wanted: a} })
 	}
 	return list, err
 }

@@ -3,6 +3,7 @@ package cloud
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -52,7 +53,7 @@ func (d *delivery) Read(ctx context.Context) (State, error) {
 		return State{}, err
 	}
 	status := have.DeliveryStreamStatus
-	state := State{Found: true, Unfinished: status == types.DeliveryStreamStatusCreating || status == types.DeliveryStreamStatusCreatingFailed}
+	state := State{Found: true, Unfinished: status != types.DeliveryStreamStatusActive}
 	source := ""
 	if have.Source != nil && have.Source.KinesisStreamSourceDescription != nil {
 		source = aws.ToString(have.Source.KinesisStreamSourceDescription.KinesisStreamARN)
@@ -80,26 +81,29 @@ func (d *delivery) describe(ctx context.Context) (*types.DeliveryStreamDescripti
 func (d *delivery) Create(ctx context.Context, have State) error {
 	if !have.Found {
 		// A new role is not known everywhere at once.
-		err := d.at.until(ctx, knownWithin, func(ctx context.Context) (bool, error) {
+		err := d.at.until(ctx, knownWithin, func(ctx context.Context) error {
 			_, err := d.at.firehose.CreateDeliveryStream(ctx, d.input())
 			if unknownRole(err) {
-				return false, nil
+				return notYet{err}
 			}
-			return err == nil, err
+			return err
 		})
 		if err != nil {
 			return err
 		}
 	}
-	return d.at.until(ctx, activeWithin, func(ctx context.Context) (bool, error) {
-		have, err := d.describe(ctx)
+	return d.at.until(ctx, activeWithin, func(ctx context.Context) error {
+		now, err := d.describe(ctx)
 		if err != nil {
-			return false, err
+			return unseen(err, have)
 		}
-		if have.DeliveryStreamStatus == types.DeliveryStreamStatusCreatingFailed {
-			return false, errors.New("AWS could not create it" + failure(have) + ": delete it, then run the command again")
+		switch now.DeliveryStreamStatus {
+		case types.DeliveryStreamStatusActive:
+			return nil
+		case types.DeliveryStreamStatusCreatingFailed, types.DeliveryStreamStatusDeletingFailed:
+			return fmt.Errorf("the state is %s%s: delete it, then run the command again", now.DeliveryStreamStatus, failure(now))
 		}
-		return have.DeliveryStreamStatus == types.DeliveryStreamStatusActive, nil
+		return inState(string(now.DeliveryStreamStatus))
 	})
 }
 

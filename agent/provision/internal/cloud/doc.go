@@ -7,7 +7,8 @@
 // "unfinished", and the last one sets it to "finished". So Create goes on where an earlier one was interrupted. Resources of other
 // origin, and later changes, stay as they are.
 //
-// Errors are *Error: they name the resource, the operation and the code of AWS, and a missing right.
+// Errors of requests are *Error: they name the resource, the operation and the code of AWS, and a missing right. Errors of waits name
+// the last state.
 //
 // # Limits
 //

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
@@ -88,7 +89,15 @@ func remedy(e *Error, status int) string {
 			return "the bucket belongs to another account, or the right s3:ListBucket is missing: choose another name, or see standpipe iam --provision"
 		}
 		return "allow " + e.Action + ": standpipe iam --provision prints all rights"
-	case e.Code == "LimitExceededException":
+	case unknownRole(e.err):
+		return fmt.Sprintf("Firehose could not use the role for %v: compare the role with the plan, then run the command again", knownWithin)
+	case throttled(e.err):
+		return "AWS limits the rate of requests: run the command again later"
+	case e.Code == "BucketAlreadyExists":
+		return "the bucket belongs to another account: choose another name"
+	case is(e.err, "BucketAlreadyOwnedByYou", "EntityAlreadyExists", "ResourceInUseException") && strings.Contains(e.Action, ":Create"):
+		return "it was created after the command had looked: run the command again"
+	case is(e.err, "LimitExceededException", "LimitExceeded", "TooManyBuckets"):
 		return "request a higher quota in the console of Service Quotas, then run the command again"
 	case e.Code == "ExpiredToken" || e.Code == "ExpiredTokenException" || e.Code == "UnrecognizedClientException" || e.Code == "InvalidClientTokenId":
 		return "renew the credentials"
@@ -105,6 +114,23 @@ func status(err error) int {
 		return response.HTTPStatusCode()
 	}
 	return 0
+}
+
+// throttled reports whether AWS has rejected a request because of the rate of requests. Kinesis and Firehose have one code for rates
+// and quotas, and only the creation of something exceeds a quota.
+func throttled(err error) bool {
+	var (
+		api       smithy.APIError
+		operation *smithy.OperationError
+	)
+	if !errors.As(err, &api) || !errors.As(err, &operation) {
+		return false
+	}
+	if api.ErrorCode() == "LimitExceededException" {
+		return !strings.HasPrefix(operation.OperationName, "Create")
+	}
+	_, known := retry.DefaultThrottleErrorCodes[api.ErrorCode()]
+	return known
 }
 
 // is reports whether AWS has answered with one of the codes.

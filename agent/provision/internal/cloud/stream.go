@@ -54,7 +54,8 @@ func (s *stream) Read(ctx context.Context) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
-	state := State{Found: true, Unfinished: summary.StreamStatus == types.StreamStatusCreating}
+	status := summary.StreamStatus
+	state := State{Found: true, Unfinished: status == types.StreamStatusCreating || status == types.StreamStatusDeleting}
 	shards := int64(aws.ToInt32(summary.OpenShardCount))
 	if summary.StreamModeDetails != nil && summary.StreamModeDetails.StreamMode == types.StreamModeOnDemand {
 		shards = 0
@@ -98,7 +99,7 @@ func (s *stream) Create(ctx context.Context, have State) error {
 			return err
 		}
 	}
-	if err := s.active(ctx); err != nil {
+	if err := s.active(ctx, have); err != nil {
 		return err
 	}
 	if have.Found { // a stream of others that was in creation when Read found it has no tag, and stays as it is
@@ -112,17 +113,23 @@ func (s *stream) Create(ctx context.Context, have State) error {
 	if err != nil {
 		return err
 	}
-	if err := s.active(ctx); err != nil {
+	if err := s.active(ctx, have); err != nil {
 		return err
 	}
 	_, err = s.at.kinesis.AddTagsToStream(ctx, &kinesis.AddTagsToStreamInput{StreamName: &s.wanted.Name, Tags: map[string]string{tag: finished}})
 	return err
 }
 
-// active waits until the stream takes records and changes.
-func (s *stream) active(ctx context.Context) error {
-	return s.at.until(ctx, activeWithin, func(ctx context.Context) (bool, error) {
-		summary, err := s.describe(ctx)
-		return err == nil && summary.StreamStatus == types.StreamStatusActive, err
+// active waits until the stream takes records and changes. have is the state before its creation.
+func (s *stream) active(ctx context.Context, have State) error {
+	return s.at.until(ctx, activeWithin, func(ctx context.Context) error {
+		now, err := s.describe(ctx)
+		if err != nil {
+			return unseen(err, have)
+		}
+		if now.StreamStatus == types.StreamStatusActive {
+			return nil
+		}
+		return inState(string(now.StreamStatus))
 	})
 }

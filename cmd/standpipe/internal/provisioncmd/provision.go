@@ -114,7 +114,10 @@ func (f *flags) run(c *cobra.Command, conf *config.Config) error {
 func progress(out io.Writer) func(provision.Item, bool) {
 	return func(item provision.Item, done bool) {
 		text := "creating"
-		if done {
+		switch {
+		case item.Action == provision.Keep:
+			text = "kept" // somebody has created it since the plan
+		case done:
 			text = "created"
 		}
 		fmt.Fprintf(out, "%-8s  %s %s\n", text, item.Kind, cli.Printable(item.Name))
