@@ -144,7 +144,10 @@ func write(out io.Writer, plan *provision.Plan, applied bool) error {
 	if len(plan.Items) == 0 {
 		t.Note("", "No kinesis or firehose destination: nothing is needed.")
 	}
-	if differing > 0 {
+	switch {
+	case differing == 1:
+		t.Note("", "1 resource that exists differs from the file, and stays as it is.")
+	case differing > 1:
 		t.Note("", cli.Number(differing, "resource")+" that exist differ from the file, and stay as they are.")
 	}
 	if n := plan.Pending(); n > 0 && !applied {
