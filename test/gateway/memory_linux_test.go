@@ -92,8 +92,10 @@ func (g *group) watch() (most func() int64) {
 // A backlog that is larger than the memory is filled, kept through a crash, and drained.
 func TestSmallMemory_DrainsABacklog(t *testing.T) {
 	t.Parallel()
-	if got := inGroup(t, 64<<20, "", 400_000); !strings.Contains(got, "all delivered") {
-		t.Error(got)
+	got := inGroup(t, 64<<20, "", 400_000)
+	t.Log(got)
+	if !strings.Contains(got, "all delivered") {
+		t.Error("not all events are delivered")
 	}
 }
 
