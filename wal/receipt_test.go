@@ -18,13 +18,13 @@ type receipted struct {
 	*wal.Log
 	t    *testing.T
 	o    wal.Options
-	want map[string]map[uint64]uint64 // sums by owner and ID
+	want map[string]map[uint64]wal.Receipt // by owner and ID
 	next uint64
 }
 
 func newReceipted(t *testing.T, o wal.Options) *receipted {
 	t.Helper()
-	return &receipted{Log: open(t, o), t: t, o: o, want: make(map[string]map[uint64]uint64)}
+	return &receipted{Log: open(t, o), t: t, o: o, want: make(map[string]map[uint64]wal.Receipt)}
 }
 
 // batch returns a batch of n events with a receipt.
@@ -37,14 +37,16 @@ func (r *receipted) batch(owner string, id uint64, n int) *wal.Batch {
 	return b
 }
 
-// noted changes the wanted receipts as a stored batch does.
-func (r *receipted) noted(b *wal.Batch) {
+// noted changes the wanted receipts as a batch that is stored there does.
+func (r *receipted) noted(b *wal.Batch, at wal.Appended) {
 	of := r.want[b.Receipt.Owner]
 	if of == nil {
-		of = make(map[uint64]uint64)
+		of = make(map[uint64]wal.Receipt)
 		r.want[b.Receipt.Owner] = of
 	}
-	of[b.Receipt.ID] = b.Receipt.Sum
+	want := b.Receipt
+	want.Stream, want.First = b.Stream, at.First
+	of[want.ID] = want
 }
 
 func (r *receipted) discard(owner string, ids ...uint64) error {
@@ -59,17 +61,17 @@ func (r *receipted) discard(owner string, ids ...uint64) error {
 // appendAll stores n batches with the receipts of an owner.
 func (r *receipted) appendAll(owner string, n int) {
 	r.t.Helper()
-	var last *wal.Ticket
-	for id := range uint64(n) {
-		b := r.batch(owner, id, 1)
+	batches, tickets := make([]*wal.Batch, n), make([]*wal.Ticket, n)
+	for id := range batches {
+		batches[id] = r.batch(owner, uint64(id), 1)
 		var err error
-		if last, err = r.Submit(bg, b); err != nil {
-			r.t.Fatal(err)
-		}
-		r.noted(b)
+		tickets[id], err = r.Submit(bg, batches[id])
+		must(r.t, err)
 	}
-	if _, err := last.Wait(bg); err != nil {
-		r.t.Fatal(err)
+	for id, ticket := range tickets {
+		at, err := ticket.Wait(bg)
+		must(r.t, err)
+		r.noted(batches[id], at)
 	}
 }
 
@@ -77,9 +79,9 @@ func (r *receipted) check(owners int) {
 	r.t.Helper()
 	for o := range owners {
 		owner := fmt.Sprint("owner", o)
-		got := make(map[uint64]uint64)
+		got := make(map[uint64]wal.Receipt)
 		for _, of := range r.Receipts().Of(owner) {
-			got[of.ID] = of.Sum
+			got[of.ID] = of
 		}
 		if !maps.Equal(got, r.want[owner]) {
 			r.t.Fatalf("%s: got %v, want %v", owner, got, r.want[owner])
@@ -107,8 +109,8 @@ func TestReceipts_AreOnTheDiskAsTheirBatches(t *testing.T) {
 		switch draw.IntN(8) {
 		case 0, 1, 2, 3:
 			b := r.batch(owner, id, 1+draw.IntN(20))
-			if _, err := r.Append(bg, b); err == nil {
-				r.noted(b)
+			if at, err := r.Append(bg, b); err == nil {
+				r.noted(b, at)
 			} else if !errors.Is(err, wal.ErrFull) {
 				t.Fatal(err)
 			}

@@ -37,9 +37,24 @@ listener "mqtt" {
   }
 }
 `, a.mqtt, settings)
-	a.configure("\nstream \"readings\" {\n  format = \"text\"\n  destination \"file\" \"local\" {\n    path = \"${dir}/out/${stream}\"\n    envelope = true\n  }\n}\n")
+	a.acks("durable")
 	a.start()
 	return a
+}
+
+// acks sets the ack level of the stream, from the next start on.
+func (a *mqttAgent) acks(level string) {
+	a.t.Helper()
+	a.configure(fmt.Sprintf(`
+stream "readings" {
+  format = "text"
+  ack    = %q
+  destination "file" "local" {
+    path     = "${dir}/out/${stream}"
+    envelope = true
+  }
+}
+`, level))
 }
 
 func (a *mqttAgent) port() string {

@@ -180,8 +180,8 @@ func (c *deviceConn) receive() error {
 	return nil
 }
 
-// The agent is killed at random moments while devices publish with QoS 1 and 2, STANDPIPE_E2E_MQTT_ROUNDS times. Each
-// acknowledged publish is in the log, in the order of its device, and those of QoS 2 are there once.
+// The agent is killed at random moments while devices publish with QoS 1 and 2, STANDPIPE_E2E_MQTT_ROUNDS times, and has another ack
+// level at some starts. Each acknowledged publish is in the log, in the order of its device, and those of QoS 2 are there once.
 func TestMQTT_Kills(t *testing.T) {
 	endToEnd(t)
 	rounds, clients := number(t, "STANDPIPE_E2E_MQTT_ROUNDS", 10), number(t, "STANDPIPE_E2E_MQTT_CLIENTS", 20)
@@ -205,13 +205,18 @@ func TestMQTT_Kills(t *testing.T) {
 		<-time.After(time.Duration(20+draw.IntN(300)) * time.Millisecond)
 		a.kill()
 		all.Wait()
+		a.acks([]string{"durable", "delivered"}[draw.IntN(2)])
 		a.start()
 	}
+	var all sync.WaitGroup
 	for _, d := range devices {
-		if err := d.run(a.mqtt, 0); err != nil {
-			t.Errorf("%s: %v", d.name, err)
-		}
+		all.Go(func() {
+			if err := d.run(a.mqtt, 0); err != nil {
+				t.Errorf("%s: %v", d.name, err)
+			}
+		})
 	}
+	all.Wait()
 	a.stop()
 	checkDevices(t, a, devices)
 }

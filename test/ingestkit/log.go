@@ -123,6 +123,7 @@ func (l *Log) conclude(t *ticket) {
 	l.next += uint64(len(t.batch.Events))
 	l.Batches = append(l.Batches, t.batch)
 	if r := t.batch.Receipt; r.Owner != "" {
+		r.Stream, r.First = t.batch.Stream, t.result.First
 		l.removeReceipts(r.Owner, []uint64{r.ID})
 		l.receipts = append(l.receipts, r)
 	}

@@ -207,6 +207,7 @@ func (c *Committer) assign(g *group, t *Ticket, now time.Time) {
 		c.producers.Store(&g.producers, &t.numbered, first, now, c.o.Capacity.MostRuns())
 	}
 	if t.receipt.Owner != "" {
+		t.receipt.Stream, t.receipt.First = p.name, first
 		c.receipts.Put(&g.receipts, t.receipt, c.o.Capacity.MostState()/receiptsPart)
 	}
 	g.add(t, Appended{First: first, Count: t.frames.Events()})

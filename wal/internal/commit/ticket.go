@@ -195,7 +195,7 @@ func (b *Batch) check() (size, overhead int64, err error) {
 
 func newTicket(c *Committer, b *Batch) *Ticket {
 	t := &Ticket{committer: c, chain: b.Chain, receipt: b.Receipt, done: make(chan struct{})}
-	t.held.Stream = b.Stream
+	t.held.Stream, t.receipt.Stream = b.Stream, b.Stream
 	if b.ProducerID != "" && b.ProducerSequence > 0 {
 		t.numbered = producer.Batch{
 			Producer: producer.Key{ID: b.ProducerID, Stream: b.Stream}, Sequence: b.ProducerSequence,

@@ -10,9 +10,9 @@ import (
 )
 
 // The key of an entry of the state has the owner and the ID as a decimal number. The value has the sum and the number of the
-// receipt, each of 8 bytes.
+// receipt, and the offset of the batch's first event, each of 8 bytes. The rest of it is the name of the stream.
 
-const valueLength = 8 + 8
+const valueLength = 8 + 8 + 8 // without the name
 
 func key(owner string, id uint64) []byte {
 	return segment.StateKey(segment.StateReceipt, owner, idText(id))
@@ -21,21 +21,31 @@ func key(owner string, id uint64) []byte {
 func idText(id uint64) string { return strconv.FormatUint(id, 10) }
 
 // entryBytes returns the bytes that the entry of a receipt takes of the state.
-func entryBytes(r *Receipt) int64 { return segment.StatePages(valueLength, r.Owner, idText(r.ID)) }
+func entryBytes(r *Receipt) int64 {
+	return segment.StatePages(valueLength+len(r.Stream), r.Owner, idText(r.ID))
+}
 
 func put(e *entry, state *segment.StateWriter) error {
-	value := binary.BigEndian.AppendUint64(make([]byte, 0, valueLength), e.Sum)
-	return state.Put(key(e.Owner, e.ID), binary.BigEndian.AppendUint64(value, e.number))
+	return state.Put(key(e.Owner, e.ID), e.encode())
+}
+
+func (e *entry) encode() []byte {
+	value := make([]byte, 0, valueLength+len(e.Stream))
+	for _, n := range []uint64{e.Sum, e.number, e.First} {
+		value = binary.BigEndian.AppendUint64(value, n)
+	}
+	return append(value, e.Stream...)
 }
 
 func (e *entry) decode(owner, id string, value []byte) (err error) {
 	if e.ID, err = strconv.ParseUint(id, 10, 64); err != nil {
 		return fmt.Errorf("the ID of a receipt: %w", err)
 	}
-	if owner == "" || len(value) != valueLength {
+	if owner == "" || len(value) <= valueLength {
 		return errors.New("a receipt is malformed")
 	}
 	e.Owner, e.Sum, e.number = owner, binary.BigEndian.Uint64(value), binary.BigEndian.Uint64(value[8:])
+	e.First, e.Stream = binary.BigEndian.Uint64(value[16:]), string(value[valueLength:])
 	return nil
 }
 

@@ -19,6 +19,9 @@ type Receipt struct {
 	Owner string // the producer, at most 1,024 bytes; empty: no receipt
 	ID    uint64 // of the batch, within its owner
 	Sum   uint64 // of the content, so that another batch with the same ID is not taken for this one
+
+	Stream string // of the batch, set by the commit
+	First  uint64 // the stream's offset of the first event, set by the commit
 }
 
 // entry is a receipt of the set.
@@ -53,10 +56,10 @@ func (s *Set) Of(owner string) (all []Receipt) {
 	return all
 }
 
-// NewBytes returns the bytes that the receipt adds to the state.
+// NewBytes returns the bytes that the receipt of a batch adds to the state.
 func (s *Set) NewBytes(r *Receipt) int64 {
-	if s.owners[r.Owner][r.ID] != nil {
-		return 0
+	if before := s.owners[r.Owner][r.ID]; before != nil {
+		return max(0, entryBytes(r)-before.bytes)
 	}
 	return entryBytes(r)
 }

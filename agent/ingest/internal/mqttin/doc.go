@@ -18,8 +18,8 @@
 // another publish. A publish with DUP, a held identifier and the same sum is a repeat: it gets PUBREC and is not stored. Every other
 // one is stored, so a client that has lost its session loses no event. A session of an earlier run of the agent is restored from its
 // receipts; a session that ends discards them before the next one begins. Without a receipt, a repeat is stored again: after
-// its eviction (package receipt), in a copy of the log, and with the ack level delivered, where PUBREC for a stored event would
-// break that level.
+// its eviction (package receipt) and in a copy of the log. With the ack level delivered, a repeat gets PUBREC once the stored event,
+// whose offset the receipt has, is delivered.
 //
 // Sessions are kept for their expiry, of at most 7 days. A session without a receipt ends with the agent.
 //

@@ -22,6 +22,8 @@ type unacked struct {
 	packetID uint16
 	sum      uint64 // of QoS 2
 	repeated bool   // the publish is stored, or is a submission before this one
+	stored   bool   // set by conclude
+	first    uint64 // the offset of the stored event; 0: not known (ack level accepted)
 
 	discarded intake.Ticket // of the receipt of a PUBREL, which this is instead of a publish
 }
@@ -64,7 +66,10 @@ func ready(u *unacked) bool {
 	if u.discarded != nil {
 		return isDone(u.discarded)
 	}
-	if u.repeated || u.Rejected != nil || u.Ack == standpipev1.Ack_ACK_ACCEPTED {
+	switch {
+	case u.repeated:
+		return false // the delivery of the stored event may have to be awaited
+	case u.Rejected != nil, u.Ack == standpipev1.Ack_ACK_ACCEPTED:
 		return true
 	}
 	return isDone(u.Ticket) && u.Ack == standpipev1.Ack_ACK_DURABLE
@@ -83,15 +88,17 @@ func isDone(t intake.Ticket) bool {
 // if the listener is cut off before.
 func (c *client) conclude(u *unacked) (refused *intake.Rejection, known bool) {
 	in := c.listener.in
-	if u.repeated {
-		if !c.session.holds(u.packetID, u.sum) { // the submission before this one was rejected
-			refused = intake.Unavailable("the publish that this one repeats was rejected")
-		}
-		return refused, true
-	}
 	var stored wal.Appended
 	var err error
-	if u.Rejected == nil && u.Ack != standpipev1.Ack_ACK_ACCEPTED {
+	switch {
+	case u.repeated:
+		before, known := c.session.holding(u.packetID, u.sum)
+		if !known { // the submission before this one was rejected
+			return intake.Unavailable("the publish that this one repeats was rejected"), true
+		}
+		u.Submission = in.Repeated(before.stream, 1)
+		stored = wal.Appended{First: before.first, Count: 1, Duplicate: true}
+	case u.Rejected == nil && u.Ack != standpipev1.Ack_ACK_ACCEPTED:
 		select {
 		case <-u.Ticket.Done():
 			stored, err = u.Ticket.Result()
@@ -99,6 +106,7 @@ func (c *client) conclude(u *unacked) (refused *intake.Rejection, known bool) {
 			return nil, false
 		}
 	}
+	u.stored, u.first = u.Rejected == nil && err == nil, stored.First
 	_, refused = in.Conclude(c.ctx, &u.Submission, stored, err)
 	return refused, true
 }
@@ -106,7 +114,7 @@ func (c *client) conclude(u *unacked) (refused *intake.Rejection, known bool) {
 // acknowledge adds the acknowledgement of a publish to the output. A rejection that no acknowledgement can express ends the client.
 func (c *client) acknowledge(u *unacked, refused *intake.Rejection) {
 	if u.qos == 2 { // also without a connection: the client sends the publish again
-		c.session.conclude(u.packetID, refused == nil)
+		c.session.conclude(u, refused == nil)
 	}
 	if c.broken || u.qos == 0 {
 		return

@@ -26,7 +26,9 @@ func (s *session) setExpiry(seconds uint32) {
 // held is a publish of QoS 2 whose packet identifier is not released.
 type held struct {
 	sum    uint64
-	stored bool // PUBREC was sent, or would have been
+	stream string // of the stored event; empty: none is known to be stored
+	first  uint64 // its offset; 0: not known
+	acked  bool   // PUBREC was sent, or would have been
 }
 
 // maxHeld bounds the packet identifiers of a session. A client of version 5 that keeps to the receive maximum has fewer.
@@ -50,26 +52,27 @@ func (s *session) hold(packetID uint16, sum uint64, dup bool) (repeated bool, er
 	return false, nil
 }
 
-// holds reports whether the session holds the publish.
-func (s *session) holds(packetID uint16, sum uint64) bool {
+// holding returns the publish as the session holds it. known is false if it does not.
+func (s *session) holding(packetID uint16, sum uint64) (h held, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before, known := s.held[packetID]
-	return known && before.sum == sum
+	h, known = s.held[packetID]
+	return h, known && h.sum == sum
 }
 
-// conclude records whether a held publish was stored. Those that were not are no longer held.
-func (s *session) conclude(packetID uint16, stored bool) {
+// conclude records the outcome of a held publish. Those that were not stored are no longer held. One that is stored and not acked
+// awaits its delivery when it comes again.
+func (s *session) conclude(u *unacked, acked bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h, known := s.held[packetID]
+	h, known := s.held[u.packetID]
 	switch {
-	case !known:
-	case stored:
-		h.stored = true
-		s.held[packetID] = h
+	case !known || h.sum != u.sum: // another publish has taken the packet identifier
+	case u.stored:
+		h.stream, h.first, h.acked = u.Stream, u.first, h.acked || acked
+		s.held[u.packetID] = h
 	default:
-		delete(s.held, packetID)
+		delete(s.held, u.packetID)
 	}
 }
 
@@ -80,16 +83,16 @@ func (s *session) restore(receipts []wal.Receipt) {
 	s.lasts = true
 	s.held = make(map[uint16]held, len(receipts))
 	for _, r := range receipts {
-		s.held[uint16(r.ID)] = held{sum: r.Sum, stored: true}
+		s.held[uint16(r.ID)] = held{sum: r.Sum, stream: r.Stream, first: r.First, acked: true} // perhaps
 	}
 }
 
-// storedAs reports whether the session holds a stored publish with the packet identifier, and whether it holds any.
-func (s *session) storedAs(packetID uint16) (stored, known bool) {
+// ackedAs reports whether the session holds an acked publish with the packet identifier, and whether it holds any.
+func (s *session) ackedAs(packetID uint16) (acked, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h, known := s.held[packetID]
-	return h.stored, known
+	return h.acked, known
 }
 
 // release removes a packet identifier.
@@ -113,9 +116,9 @@ func (c *client) receivePubrel(h packets.FixedHeader, body []byte) error {
 	if err := pk.PubrelDecode(body); err != nil || pk.PacketID == 0 {
 		return packets.ErrMalformedPacket
 	}
-	stored, known := c.session.storedAs(pk.PacketID)
+	acked, known := c.session.ackedAs(pk.PacketID)
 	switch {
-	case known && !stored:
+	case known && !acked:
 		return packets.ErrProtocolViolation // PUBREL before PUBREC
 	case known && c.session.lasts:
 		t, err := c.listener.in.Log.DiscardReceipts(c.key.owner(), uint64(pk.PacketID))
