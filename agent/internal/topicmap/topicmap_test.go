@@ -2,7 +2,9 @@ package topicmap_test
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -161,6 +163,63 @@ func TestMap_AgreesWithEachFilterAlone(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The filters of a large configuration are drawn. Wildcards are rare at first, as they hide all that follows.
+func TestMap_RoutesByTenThousandFilters(t *testing.T) {
+	seed := rand.Uint64()
+	draw := rand.New(rand.NewPCG(seed, 2))
+	level := func(most int, wild float64) string {
+		if draw.Float64() < wild {
+			return "+"
+		}
+		return fmt.Sprint(draw.IntN(most))
+	}
+	routes, split := make([]topicmap.Route, 10_000), make([][]string, 10_000)
+	for i := range routes {
+		wild := math.Pow(float64(i)/float64(len(routes)), 3) / 3
+		split[i] = []string{level(200, wild), level(50, wild), level(5, wild)}[:1+draw.IntN(3)]
+		if draw.Float64() < wild {
+			split[i] = append(split[i], "#")
+		}
+		routes[i] = topicmap.Route{Filter: strings.Join(split[i], "/"), Stream: fmt.Sprint(i), Key: "k"}
+	}
+	m, err := topicmap.New(routes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := make(map[string]bool)
+	for range 500 {
+		levels := []string{level(201, 0), level(51, 0), level(6, 0), "deep"}[:1+draw.IntN(4)]
+		want := ""
+		if i := slices.IndexFunc(split, func(filter []string) bool { return matches(filter, levels) }); i >= 0 {
+			want = routes[i].Stream
+		}
+		got := ""
+		if target := m.Find(strings.Join(levels, "/")); target != nil {
+			got = target.Stream
+		}
+		if got != want {
+			t.Fatalf("seed %d: %q goes to stream %q, want %q", seed, levels, got, want)
+		}
+		found[got] = true
+	}
+	if len(found) < 20 {
+		t.Errorf("seed %d: all topics go to %d streams", seed, len(found))
+	}
+}
+
+// matches reports whether a filter matches a topic, level by level. No topic begins with $.
+func matches(filter, topic []string) bool {
+	for i, level := range filter {
+		if level == "#" {
+			return true
+		}
+		if i == len(topic) || level != "+" && level != topic[i] {
+			return false
+		}
+	}
+	return len(filter) == len(topic)
 }
 
 func BenchmarkFind(b *testing.B) {

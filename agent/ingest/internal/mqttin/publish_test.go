@@ -10,8 +10,11 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/agent/internal/access"
+	"github.com/standpipe/standpipe/agent/internal/access/accesstest"
 	"github.com/standpipe/standpipe/agent/internal/topicmap"
 	"github.com/standpipe/standpipe/test/ingestkit"
+	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -263,5 +266,50 @@ func TestPublish_QoS2RejectedBehindAnotherIsStoredLater(t *testing.T) {
 	}
 	if got := log.Stored(); !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("got %q, want both, in order", got)
+	}
+}
+
+// An identity may send a byte a second, so its first publish leaves it in debt for many minutes. A rejected publish is not held: when it
+// comes again without a limit, it is stored.
+func TestPublish_OverTheRateOfItsIdentity(t *testing.T) {
+	for version := byte(4); version <= 5; version++ {
+		meter := access.Identity{Name: "meter", TokenFile: accesstest.WriteToken(t, "secret"), MaxBytes: 1}
+		r := access.NewRegister(nil)
+		testkit.Must(t, r.Set([]access.Identity{meter}))
+		log := ingestkit.NewLog(t)
+		s := serve(t, ingest.Options{Log: log, Guard: accesstest.NewGuard(t, r, "")})
+		open := func() *peer {
+			p := dial(t, s, version)
+			p.open(packets.ConnectParams{ClientIdentifier: "dev", UsernameFlag: true, Username: []byte("meter"), PasswordFlag: true, Password: []byte("secret")},
+				packets.Properties{SessionExpiryInterval: 60, SessionExpiryIntervalFlag: true})
+			return p
+		}
+		p := open()
+		large := strings.Repeat("x", 900)
+		p.publish(topic, large, 2, 1)
+		p.expect(packets.Pubrec, 1, 0)
+		p.publish(topic, "second", 0, 0)
+		p.publish(topic, "third", 2, 2)
+		if version == 4 {
+			p.expectEnd(0)
+		} else {
+			p.expect(packets.Pubrec, 2, 0x97)
+			p.publish(topic, "fourth", 1, 3)
+			p.expect(packets.Puback, 3, 0x97)
+		}
+		if known, _ := r.Figures(); known[0].Events != 1 || known[0].Refused["rate"] < 2 {
+			t.Errorf("version %d: got %+v", version, known[0])
+		}
+
+		meter.MaxBytes = 0
+		testkit.Must(t, r.Set([]access.Identity{meter}))
+		p = open()
+		p.publish(topic, "third", 2, 2, dup)
+		p.expect(packets.Pubrec, 2, 0)
+		p.publish(topic, "fourth", 1, 3, dup)
+		p.expect(packets.Puback, 3, 0)
+		if got := log.Stored(); !slices.Equal(got, []string{large, "third", "fourth"}) {
+			t.Errorf("version %d: got %.40q", version, got)
+		}
 	}
 }
