@@ -114,15 +114,10 @@ func (r *packetReader) fill() error {
 // grow makes the buffer larger, unless the budget is exceeded.
 func (r *packetReader) grow() bool {
 	size := max(firstBuffer, 2*cap(r.buf))
-	if more := int64(size) - idleBuffer - r.held; more > 0 {
-		if !r.budget.Acquire(more) {
-			return false
-		}
-		r.held += more
+	if !r.budget.Resize(&r.held, int64(max(0, size-idleBuffer))) {
+		return false
 	}
-	larger := make([]byte, len(r.buf), size)
-	copy(larger, r.buf)
-	r.buf = larger
+	r.buf = append(make([]byte, 0, size), r.buf...)
 	return true
 }
 
@@ -137,6 +132,5 @@ func (r *packetReader) release() {
 // giveUp gives up the buffer.
 func (r *packetReader) giveUp() {
 	r.buf, r.start = nil, 0
-	r.budget.Release(r.held)
-	r.held = 0
+	r.budget.Resize(&r.held, 0)
 }

@@ -19,8 +19,8 @@ const (
 type lineReader struct {
 	from   io.Reader
 	max    int            // bytes of a line at most, its newline not counted
-	budget *budget.Budget // for the bytes of buf beyond idleBuffer; nil: no limit
-	held   int64          // of room
+	budget *budget.Budget // for the bytes of buf beyond idleBuffer
+	held   int64          // of budget
 
 	buf     []byte
 	start   int // of the current line in buf
@@ -131,24 +131,16 @@ func (l *lineReader) release() {
 // giveUp gives up the buffer, also when there is something in it.
 func (l *lineReader) giveUp() {
 	l.buf, l.start = nil, 0
-	if l.budget != nil {
-		l.budget.Release(l.held)
-		l.held = 0
-	}
+	l.budget.Resize(&l.held, 0)
 }
 
 // grow makes the buffer larger, unless the budget is exceeded.
 func (l *lineReader) grow() bool {
 	size := max(firstBuffer, 2*cap(l.buf))
-	if more := int64(size) - idleBuffer - l.held; l.budget != nil && more > 0 {
-		if !l.budget.Acquire(more) {
-			return false
-		}
-		l.held += more
+	if !l.budget.Resize(&l.held, int64(max(0, size-idleBuffer))) {
+		return false
 	}
-	larger := make([]byte, len(l.buf), size)
-	copy(larger, l.buf)
-	l.buf = larger
+	l.buf = append(make([]byte, 0, size), l.buf...)
 	return true
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/budget"
 )
 
 // TestLineReader cuts one text into lines however its bytes arrive.
@@ -20,7 +22,7 @@ func TestLineReader(t *testing.T) {
 		"end with the end": iotest.DataErrReader(strings.NewReader(text)),
 		"half of it":       iotest.HalfReader(strings.NewReader(text)),
 	} {
-		l := lineReader{from: from, max: 8}
+		l := lineReader{from: from, max: 8, budget: budget.New(0)}
 		if got := readLines(&l); !slices.Equal(got, want) {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
@@ -30,14 +32,14 @@ func TestLineReader(t *testing.T) {
 // TestLineReader_DropsAPartBeforeAnError: only the end of a connection ends a line.
 func TestLineReader_DropsAPartBeforeAnError(t *testing.T) {
 	broken := io.MultiReader(strings.NewReader("a\npart"), iotest.ErrReader(io.ErrUnexpectedEOF))
-	got := readLines(&lineReader{from: broken, max: 8})
+	got := readLines(&lineReader{from: broken, max: 8, budget: budget.New(0)})
 	if want := []string{"a", "unexpected EOF"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
 func TestLineReader_ReleasesALargeBuffer(t *testing.T) {
-	l := lineReader{from: iotest.HalfReader(strings.NewReader(strings.Repeat("x", 1<<20) + "\na\n")), max: 1 << 20}
+	l := lineReader{from: iotest.HalfReader(strings.NewReader(strings.Repeat("x", 1<<20) + "\na\n")), max: 1 << 20, budget: budget.New(2 << 20)}
 	for range 2 {
 		if _, err := l.next(); err != nil {
 			t.Fatal(err)
