@@ -78,6 +78,9 @@ func (j *job) run(ctx context.Context, stop []<-chan struct{}, causes []error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.finished, j.state = time.Now(), admin.ReplayDone
+	if lost, ok := errors.AsType[*gone](j.failure); ok {
+		j.failure = lost.now(j.source.Source, j.cursor.stream)
+	}
 	j.failure = cmp.Or(cause, j.failure, err)
 	switch {
 	case cause != nil:

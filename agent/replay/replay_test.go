@@ -60,8 +60,9 @@ func (l *memoryLog) remove(from, next uint64) {
 	}
 }
 
-// Read returns up to 100 events.
+// Read returns up to 100 events. It takes time, so a replay that reads again and again does not stop the clock of the bubble.
 func (l *memoryLog) Read(_ string, from uint64, lanes wal.LaneSet, limit int) (c wal.Chunk, _ error) {
+	time.Sleep(10 * time.Millisecond)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c.Next = from
@@ -78,6 +79,7 @@ func (l *memoryLog) Read(_ string, from uint64, lanes wal.LaneSet, limit int) (c
 
 // sink takes one event a record. It fails as drawn, and notes the order in which it takes events.
 type sink struct {
+	quota  shipper.Quota
 	mu     sync.Mutex
 	r      *rand.Rand
 	fails  int // of 100 records, and of 100 requests; guarded by mu
@@ -90,6 +92,7 @@ type sink struct {
 func (s *sink) Shape() shipper.Shape {
 	return shipper.Shape{
 		Framing: shipper.FramingNone, OneKey: true, RecordEvents: 1, MaxRecord: 1 << 20, AimRecord: 1, BatchRecords: 10, MaxBatch: 1 << 20, BilledStep: 1,
+		Quota: s.quota,
 	}
 }
 
@@ -163,7 +166,7 @@ func (g *rig) live() shipper.Report {
 // wait returns the result of the replay.
 func (g *rig) wait(t *testing.T) admin.Replay {
 	t.Helper()
-	for range 100_000 {
+	for range 3600 {
 		got, err := g.Get("s", "live")
 		if err != nil {
 			t.Fatal(err)
@@ -173,7 +176,8 @@ func (g *rig) wait(t *testing.T) admin.Replay {
 		}
 		time.Sleep(time.Second)
 	}
-	t.Fatal("the replay does not end")
+	got, err := g.Cancel("s", "live") // the bubble ends with it
+	t.Fatalf("the replay does not end within an hour: %+v, %v", got, err)
 	return admin.Replay{}
 }
 
@@ -266,6 +270,30 @@ func TestReplay_EndsWhereEventsAreGone(t *testing.T) {
 	}
 }
 
+// Events behind a gap go while the replay sends those before it. Its error is as of its end, and the range may have no event then.
+func TestReplay_NamesTheGapAsOfItsEnd(t *testing.T) {
+	for next, want := range map[uint64]string{
+		2500: "events from offset 2000 up to 2499 are gone from the log; a replay may go on from offset 2500",
+		3000: "events from offset 2000 up to 2999, the end of the range, are gone from the log",
+		4000: "events from offset 2000 up to 2999, the end of the range, are gone from the log",
+		5001: "events from offset 2000 up to 2999, the end of the range, are gone from the log",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newRig(rand.New(rand.NewPCG(1, 8)), 5000)
+			g.log.remove(2000, 2100)
+			g.sink.before = func() { time.Sleep(time.Second) }
+			if _, err := g.Start(t.Context(), "s", "live", admin.ReplayRequest{FromOffset: 1, ToOffset: 3000}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			g.log.remove(2100, next)
+			if got := g.wait(t); got.State != admin.ReplayFailed || got.Error != want || got.Offset != 2000 {
+				t.Errorf("got %+v, want %q", got, want)
+			}
+		})
+	}
+}
+
 // A replay ends when it is cancelled, when the destination leaves and when the agent stops, and says which of these it was.
 func TestReplay_Ends(t *testing.T) {
 	for name, end := range map[string]func(g *rig){
@@ -288,6 +316,32 @@ func TestReplay_Ends(t *testing.T) {
 			got := g.wait(t)
 			if got.State != admin.ReplayCancelled || !strings.Contains(got.Error, name) || got.Events == 0 || got.Events >= 1000 || !g.sink.closed {
 				t.Errorf("%s: got %+v", name, got)
+			}
+		})
+	}
+}
+
+// A replay takes a quarter of the quota of its destination, in bytes, records or requests, and not much less.
+func TestReplay_TakesAQuarterOfAQuota(t *testing.T) {
+	const (
+		events  = 4000
+		seconds = 60 // that the replay needs at a quarter of the quota
+	)
+	for name, quota := range map[string]shipper.Quota{
+		"bytes":    {Bytes: 4 * events * len("k1 1000") / seconds},
+		"records":  {Records: 4 * events / seconds, Bytes: 1 << 30},
+		"requests": {Requests: 4 * events / 10 / seconds, Records: 1 << 30},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newRig(rand.New(rand.NewPCG(1, 7)), events)
+			g.conf.Pace, g.sink.quota = true, quota
+			begin := time.Now()
+			if _, err := g.Start(t.Context(), "s", "live", admin.ReplayRequest{FromOldest: true}); err != nil {
+				t.Fatal(err)
+			}
+			got := g.wait(t)
+			if took := time.Since(begin).Seconds(); got.State != admin.ReplayDone || got.Events != events || took < seconds*0.9 || took > seconds*1.5 {
+				t.Errorf("%s: got %d events in %.0f s, %+v, want %d in about %d s", name, got.Events, took, got, events, seconds)
 			}
 		})
 	}

@@ -195,7 +195,7 @@ func (r *Runner) begin(at place, t *Target, sink shipper.Sink, from, to uint64, 
 		request: q, from: from, cursor: c, sink: sink, cancel: cancel, ended: make(chan struct{}),
 		started: time.Now(), state: admin.ReplayRunning,
 	}
-	j.source = &source{Source: r.o.Log, keys: setOf(q.Keys), yields: func() bool { return busy(t.Live()) }, ended: j.allRead, done: ctx}
+	j.source = &source{Source: r.o.Log, to: to, keys: setOf(q.Keys), yields: func() bool { return busy(t.Live()) }, ended: j.allRead, done: ctx}
 	j.source.end.Store(to)
 	j.shipper = r.newShipper(j, t)
 	r.keepLocked(at, j)

@@ -25,14 +25,35 @@ type source struct {
 	ended func(failure error)
 	done  context.Context // the end of the replay
 
-	end atomic.Uint64 // of the range, exclusive; lowered to the first offset that is gone
+	to  uint64        // the end of the range, exclusive
+	end atomic.Uint64 // to, or lowered to the first offset that is gone
 }
 
 // gone is the error for events of a range that the log does not have any more.
-type gone struct{ first, next uint64 }
+type gone struct {
+	first, next uint64 // next is the first offset behind first that the log has
+	to          uint64 // the end of the range, exclusive
+}
 
 func (g *gone) Error() string {
+	if g.next >= g.to {
+		return fmt.Sprintf("events from offset %d up to %d, the end of the range, are gone from the log", g.first, g.to-1)
+	}
 	return fmt.Sprintf("events from offset %d up to %d are gone from the log; a replay may go on from offset %d", g.first, g.next-1, g.next)
+}
+
+// now returns the error as of now: more events may be gone since the replay read those that it sent last.
+func (g *gone) now(log shipper.Source, stream string) *gone {
+	chunk, err := log.Read(stream, g.first, wal.AllLanes, 1)
+	if err != nil {
+		return g // a replay from there reports it
+	}
+	later := *g
+	later.next = max(g.next, chunk.Next)
+	if len(chunk.Events) > 0 {
+		later.next = max(g.next, chunk.Events[0].Offset)
+	}
+	return &later
 }
 
 // Next returns the end of the range.
@@ -79,7 +100,7 @@ func (s *source) Read(stream string, from uint64, lanes wal.LaneSet, limit int) 
 	case damaged:
 		failure = fmt.Errorf("a part of the log from offset %d on is damaged: %s", from, corrupt.Reason)
 	case next < end && next < behind:
-		failure = &gone{next, behind}
+		failure = &gone{first: next, next: behind, to: s.to}
 	}
 	if failure != nil {
 		end = next

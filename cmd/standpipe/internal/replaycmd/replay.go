@@ -85,7 +85,7 @@ func (r *run) run(c *cobra.Command, client *cli.AdminClient, stream string) erro
 		if err != nil {
 			return err
 		}
-		return r.print(c, &p)
+		return r.print(c, &p, p.Error)
 	}
 	q, err := r.request(time.Now())
 	if err != nil {
@@ -117,7 +117,7 @@ func (r *run) run(c *cobra.Command, client *cli.AdminClient, stream string) erro
 	if screen.Terminal && !r.detach {
 		fmt.Fprint(c.ErrOrStderr(), "\r\x1b[K")
 	}
-	if err := r.print(c, &p); err != nil {
+	if err := r.print(c, &p, ""); err != nil { // the error is that of the command
 		return err
 	}
 	if p.State == admin.ReplayFailed || p.State == admin.ReplayCancelled {
@@ -145,11 +145,16 @@ func (r *run) request(now time.Time) (q admin.ReplayRequest, err error) {
 	}, nil
 }
 
-func (r *run) print(c *cobra.Command, p *admin.Replay) error {
+// print prints a replay, and for people the reason of its end, if that is not empty.
+func (r *run) print(c *cobra.Command, p *admin.Replay, reason string) error {
 	if r.asJSON {
 		return cli.WriteJSON(c.OutOrStdout(), p)
 	}
-	_, err := fmt.Fprintln(c.OutOrStdout(), progress(p))
+	line := progress(p)
+	if reason != "" {
+		line += "; " + cli.Printable(reason)
+	}
+	_, err := fmt.Fprintln(c.OutOrStdout(), line)
 	return err
 }
 
@@ -157,7 +162,7 @@ func (r *run) print(c *cobra.Command, p *admin.Replay) error {
 func progress(p *admin.Replay) string {
 	line := fmt.Sprintf("replay %s: %s (%s) sent", p.State, cli.Number(p.Events, "event"), humanize.IBytes(p.Bytes))
 	if p.Rejected > 0 {
-		line += fmt.Sprintf(", %d rejected", p.Rejected)
+		line += fmt.Sprintf(", %d rejected (the first: %s)", p.Rejected, cli.Printable(p.FirstRejection))
 	}
 	line += fmt.Sprintf(", at offset %d of %d to %d, %s/s", p.Offset, p.From, p.To-1, cli.PerSecond(p.EventsPerSecond))
 	if p.Waits != "" {
