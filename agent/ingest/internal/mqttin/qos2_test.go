@@ -11,6 +11,7 @@ import (
 
 	"github.com/standpipe/standpipe/agent/ingest"
 	"github.com/standpipe/standpipe/test/ingestkit"
+	"github.com/standpipe/standpipe/wal"
 )
 
 // device connects a client to a listener that knows nothing of earlier ones: only the log is the same. A clean device begins a
@@ -129,6 +130,23 @@ func TestQoS2_AnotherPublishWithAHeldIdentifierIsStored(t *testing.T) {
 		if got := p.again(log, c.payload, dup); !slices.Equal(got, []string{"a", c.payload}) {
 			t.Errorf("%s, sent again: got %q", name, got)
 		}
+	}
+}
+
+// A client uses an identifier for a second publish before the first one is rejected. The second one has its own outcome.
+func TestQoS2_ARejectionIsOfItsOwnPublish(t *testing.T) {
+	log := ingestkit.NewLog(t)
+	log.Hold = make(chan struct{})
+	log.Refuse[0] = &wal.FullError{}
+	p, _ := device(t, log, 5, false, true)
+	p.publish(topic, "a", 2, 7)
+	p.publish(topic, "b", 2, 7)
+	ingestkit.AwaitSubmitted(t, log, 2)
+	close(log.Hold)
+	p.expect(packets.Pubrec, 7, 0x97)
+	p.expect(packets.Pubrec, 7, 0)
+	if got := p.again(log, "b", dup); !slices.Equal(got, []string{"b"}) {
+		t.Errorf("got %q", got)
 	}
 }
 
