@@ -10,9 +10,13 @@ import (
 )
 
 // The key of an entry of the state has the owner and the ID as a decimal number. The value has the sum and the number of the
-// receipt, and the offset of the batch's first event, each of 8 bytes. The rest of it is the name of the stream.
+// receipt, and the offset of the batch's first event, each of 8 bytes. The rest of it is the name of the stream. Older logs have
+// receipts without the offset and the name.
 
-const valueLength = 8 + 8 + 8 // without the name
+const (
+	valueLength = 8 + 8 + 8 // without the name
+	oldLength   = 8 + 8
+)
 
 func key(owner string, id uint64) []byte {
 	return segment.StateKey(segment.StateReceipt, owner, idText(id))
@@ -31,21 +35,25 @@ func put(e *entry, state *segment.StateWriter) error {
 
 func (e *entry) encode() []byte {
 	value := make([]byte, 0, valueLength+len(e.Stream))
-	for _, n := range []uint64{e.Sum, e.number, e.First} {
-		value = binary.BigEndian.AppendUint64(value, n)
+	value = binary.BigEndian.AppendUint64(value, e.Sum)
+	value = binary.BigEndian.AppendUint64(value, e.number)
+	if e.Stream == "" { // it is that of an older log
+		return value
 	}
-	return append(value, e.Stream...)
+	return append(binary.BigEndian.AppendUint64(value, e.First), e.Stream...)
 }
 
 func (e *entry) decode(owner, id string, value []byte) (err error) {
 	if e.ID, err = strconv.ParseUint(id, 10, 64); err != nil {
 		return fmt.Errorf("the ID of a receipt: %w", err)
 	}
-	if owner == "" || len(value) <= valueLength {
+	if owner == "" || len(value) != oldLength && len(value) <= valueLength {
 		return errors.New("a receipt is malformed")
 	}
 	e.Owner, e.Sum, e.number = owner, binary.BigEndian.Uint64(value), binary.BigEndian.Uint64(value[8:])
-	e.First, e.Stream = binary.BigEndian.Uint64(value[16:]), string(value[valueLength:])
+	if len(value) > valueLength {
+		e.First, e.Stream = binary.BigEndian.Uint64(value[16:]), string(value[valueLength:])
+	}
 	return nil
 }
 
