@@ -131,6 +131,7 @@ func (s *sink) Close() error {
 
 // rig is a runner with one destination.
 type rig struct {
+	opened func() // called after the sink was opened; nil: nothing
 	*replay.Runner
 	log            *memoryLog
 	sink           *sink
@@ -150,7 +151,12 @@ func newRig(r *rand.Rand, events int) *rig {
 		}
 		return replay.Target{
 			Conf: g.conf, Live: g.live, Left: g.left, Stopping: g.stopping,
-			Open: func(context.Context) (shipper.Sink, error) { return g.sink, nil },
+			Open: func(context.Context) (shipper.Sink, error) {
+				if g.opened != nil {
+					g.opened()
+				}
+				return g.sink, nil
+			},
 		}, nil
 	}})
 	return g
@@ -344,6 +350,19 @@ func TestReplay_TakesAQuarterOfAQuota(t *testing.T) {
 				t.Errorf("%s: got %d events in %.0f s, %+v, want %d in about %d s", name, got.Events, took, got, events, seconds)
 			}
 		})
+	}
+}
+
+// A caller that leaves while the sink is opened gets no replay: it could not cancel one.
+func TestReplay_DoesNotStartForACallerThatLeft(t *testing.T) {
+	g := newRig(rand.New(rand.NewPCG(1, 9)), 10)
+	ctx, leave := context.WithCancel(t.Context())
+	g.opened = leave
+	if got, err := g.Start(ctx, "s", "live", admin.ReplayRequest{FromOldest: true}); !errors.Is(err, context.Canceled) || !g.sink.closed {
+		t.Errorf("got %+v, %v, want no replay and a closed sink", got, err)
+	}
+	if got, err := g.Get("s", "live"); !errors.Is(err, admin.ErrNoReplay) {
+		t.Errorf("got %+v, %v, want none", got, err)
 	}
 }
 

@@ -84,6 +84,10 @@ func (r *Runner) Start(ctx context.Context, stream, name string, request admin.R
 	if err != nil {
 		return admin.Replay{}, fmt.Errorf("%w: %w", admin.ErrUnavailable, err)
 	}
+	if err := ctx.Err(); err != nil { // the caller could not cancel the replay
+		sink.Close()
+		return admin.Replay{}, fmt.Errorf("%w: %w", admin.ErrUnavailable, err)
+	}
 	j, err := r.begin(place{stream, name}, &target, sink, from, to, request)
 	if err != nil {
 		sink.Close()
