@@ -16,7 +16,7 @@ const (
 	moment = time.Second
 	// start is the bound of the first request of all: a link of 8 kbit/s carries it in base64, after the certificates of the server,
 	// within the 30 s of a timeout. It is that of the first one after an outage too, since the link may be another one then.
-	start = 12 << 10
+	start = 8 << 10
 	// few is the bound below which two requests at once fill the link.
 	few = 256 << 10
 )
