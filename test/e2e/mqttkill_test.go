@@ -53,16 +53,11 @@ func newDevice(name string, draw *rand.Rand) *device {
 // run connects, sends everything in flight again, and publishes until the connection ends. most bounds the publishes; with 0 it
 // returns once none is in flight.
 func (d *device) run(address string, most int) error {
-	conn, err := net.Dial("tcp", address)
+	c, err := d.dial(address)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(2 * time.Minute))
-	c := &deviceConn{device: d, to: conn, from: bufio.NewReader(conn)}
-	if err := c.open(); err != nil {
-		return err
-	}
+	defer c.to.Close()
 	for {
 		for most > 0 && len(d.flight) < d.window {
 			most--
@@ -81,6 +76,21 @@ func (d *device) run(address string, most int) error {
 			return nil // the connection is lost
 		}
 	}
+}
+
+// dial connects, and sends everything in flight again.
+func (d *device) dial(address string) (*deviceConn, error) {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	conn.SetDeadline(time.Now().Add(2 * time.Minute))
+	c := &deviceConn{device: d, to: conn, from: bufio.NewReader(conn)}
+	if err := c.open(); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return c, nil
 }
 
 func (d *device) freeID() uint16 {
@@ -136,7 +146,10 @@ func (c *deviceConn) open() error {
 var errDevice = fmt.Errorf("unexpected packet")
 
 func (c *deviceConn) publish(p *inAir, again bool) {
-	payload := fmt.Sprintf("%s-%d-%d", c.name, p.qos, p.number)
+	c.publishText(p, fmt.Sprintf("%s-%d-%d", c.name, p.qos, p.number), again)
+}
+
+func (c *deviceConn) publishText(p *inAir, payload string, again bool) {
 	pk := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: p.qos, Dup: again}, ProtocolVersion: c.version, PacketID: p.id,
 		TopicName: "site/1/sensor/" + c.name, Payload: []byte(payload)}
 	if c.same {
