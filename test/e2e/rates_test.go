@@ -160,7 +160,7 @@ func TestRates_ClientsOfOtherLanguages(t *testing.T) {
 		c, err := client.Dial(a.grpc, client.Options{})
 		testkit.Must(t, err)
 		defer c.Close()
-		data := []byte(strings.Repeat("x", size))
+		data := []byte(`"` + strings.Repeat("x", size-2) + `"`)
 		began := time.Now()
 		p := c.Publisher("clicks", client.PublisherOptions{})
 		for i := range events {

@@ -26,8 +26,8 @@ const (
 	writeTimeout = 10 * time.Second
 )
 
-// client is one connection. Its own goroutine reads packets and submits publishes. A second goroutine, which it starts with
-// the first publish and awaits, acknowledges them.
+// client is one connection. Its own goroutine reads packets and submits publishes. A second goroutine acknowledges them, and ends
+// when none is left (backlog).
 type client struct {
 	listener *Listener
 	known    *connlimit.Conn
@@ -51,9 +51,8 @@ type client struct {
 	will      *will
 	publish   publisher
 
-	chain     wal.Chain // of version 3.1.1
-	waiting   chan *unacked
-	responded chan struct{} // closed when the responding goroutine has ended
+	chain   wal.Chain // of version 3.1.1
+	backlog backlog
 
 	out    []byte     // acknowledgements that were not written yet; of the responding goroutine
 	broken bool       // the connection has ended, or must end; of the responding goroutine
@@ -68,6 +67,7 @@ func newClient(l *Listener, conn *connlimit.Conn) *client {
 	}
 	c.reader = packetReader{from: c, max: l.maxPacket, budget: l.budget, first: true}
 	c.ctx, c.cancel = context.WithCancel(l.ctx)
+	c.backlog.changed.L = &c.backlog.mu
 	return c
 }
 
@@ -96,13 +96,10 @@ func (c *client) serve() {
 	if err = c.acceptConnect(connect, present); err == nil {
 		err = c.receive()
 	}
-	if c.waiting != nil {
-		if c.gone(err) {
-			c.cancel() // no acknowledgement can be sent any more, so deliveries are not awaited
-		}
-		close(c.waiting)
-		<-c.responded
+	if c.gone(err) {
+		c.cancel() // no acknowledgement can be sent any more, so deliveries are not awaited
 	}
+	c.backlog.awaitEnd()
 	c.disconnect(err)
 	if !c.listener.in.IsDraining() {
 		c.sendWill()

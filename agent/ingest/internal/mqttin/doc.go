@@ -26,8 +26,8 @@
 // Each subscription is rejected in its SUBACK. A second connection of a client takes the place of the first one, after
 // the first one has ended. Two identities may use the same client identifier.
 //
-// Publishes are pipelined: one goroutine of a connection reads, checks and submits. Another one begins with the first publish,
-// awaits the outcomes in order and acknowledges. So all publishes in flight, of one client and of all, share commits. Drain acknowledges all submitted publishes, sends DISCONNECT with "server shutting down" and closes.
+// Publishes are pipelined: one goroutine of a connection reads, checks and submits. Another one awaits the outcomes in order
+// and acknowledges; it runs while there are some, so that an idle client costs one goroutine. So all publishes in flight, of one client and of all, share commits. Drain acknowledges all submitted publishes, sends DISCONNECT with "server shutting down" and closes.
 //
 // # Assumptions
 //

@@ -30,21 +30,16 @@ type unacked struct {
 
 // enqueue adds a publish to those that await their acknowledgement.
 func (c *client) enqueue(u *unacked) {
-	if c.waiting == nil {
-		c.waiting, c.responded = make(chan *unacked, depth), make(chan struct{})
-		go func() {
-			defer close(c.responded)
-			c.respond()
-		}()
-	}
 	c.known.BeginRequest()
-	c.waiting <- u
+	if c.backlog.add(u) {
+		go c.respond()
+	}
 }
 
 // respond acknowledges one publish after another. After a publish that ends the client, or a failed write, it goes on to
 // conclude the others, and acknowledges none.
 func (c *client) respond() {
-	for u := range c.waiting {
+	for u := c.backlog.take(); u != nil; u = c.backlog.take() {
 		if !ready(u) {
 			c.flush()
 		}
@@ -53,12 +48,11 @@ func (c *client) respond() {
 		} else if refused, known := c.conclude(u); known {
 			c.acknowledge(u, refused)
 		}
-		if len(c.waiting) == 0 || len(c.out) >= flushAt {
+		if c.backlog.isEmpty() || len(c.out) >= flushAt {
 			c.flush()
 		}
 		c.known.EndRequest()
 	}
-	c.flush()
 }
 
 // ready reports whether conclude would not block.

@@ -2,7 +2,7 @@
 import { Client } from "standpipe";
 
 const [address, stream, n, size] = process.argv.slice(2);
-const data = Buffer.alloc(Number(size), "x");
+const data = Buffer.from(`"${"x".repeat(Number(size) - 2)}"`);
 const began = performance.now();
 const client = new Client(address);
 const publisher = client.publisher(stream);

@@ -8,7 +8,7 @@ import standpipe
 import standpipe.aio
 
 how, address, stream, n, size = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
-data = b"x" * size
+data = b'"' + b"x" * (size - 2) + b'"'
 
 
 def threads() -> None:
