@@ -221,8 +221,8 @@ func BenchmarkScrape(b *testing.B) {
 
 // The figures of a snapshot do not pass through a registry, so its checks are made here.
 func TestCollector_PassesTheRegistry(t *testing.T) {
-	for seed := range uint64(5) {
-		status, m := manyStreams(120, 20+seed)
+	for i, streams := range []int{1, 2, 5, 15, 40} {
+		status, m := manyStreams(streams, 20+uint64(i))
 		for _, basic := range []bool{false, true} {
 			families, err := admin.GatherChecked(status, m, basic)
 			if err != nil {
