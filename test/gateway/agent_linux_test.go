@@ -241,9 +241,10 @@ func (a *agent) produceFor(b client.Batch, streams []string, perSecond int, d ti
 	end := time.Now().Add(d)
 	for i := 0; time.Now().Before(end); i++ {
 		<-tick.C
-		b.Stream = streams[i%len(streams)]
+		request := b
+		request.Stream = streams[i%len(streams)]
 		all.Go(func() {
-			if err := a.append(b, 1); err != nil {
+			if err := a.append(request, 1); err != nil {
 				a.t.Error(err)
 			}
 		})
