@@ -105,6 +105,17 @@ func TestSizer_Start(t *testing.T) {
 		t.Errorf("after an outage and five small requests: got %d requests at once, want 64", flight)
 	}
 
+	// The responses to many requests may arrive before the next one is formed.
+	for n := range 40 {
+		z := sizing.New(true)
+		for range n {
+			z.Stored(200, 0)
+		}
+		if flight := z.InFlight(64); n > 4 && flight != 64 {
+			t.Errorf("after %d requests: got %d at once, want 64", n, flight)
+		}
+	}
+
 	// A failure that shows nothing about the link leaves the bound. One that does sets it.
 	z := sizing.New(true)
 	z.Failed(8<<10, 0, 0, false)
