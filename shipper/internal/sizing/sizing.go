@@ -16,7 +16,7 @@ const (
 	moment = time.Second
 	// start is the bound of the first request of all: a link of 8 kbit/s carries it in base64, after the certificates of the server,
 	// within the 30 s of a timeout. It is that of the first one after an outage too, since the link may be another one then.
-	start = 8 << 10
+	start = 16 << 10
 	// enough is as good as no bound, for requests of any service, until Lower removes it.
 	enough = 1 << 28
 	// few is the bound below which two requests at once fill the link.

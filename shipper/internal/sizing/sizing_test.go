@@ -80,8 +80,8 @@ func TestSizer_FastLinkHasNoBound(t *testing.T) {
 func TestSizer_Start(t *testing.T) {
 	for _, largest := range []int{most, 200} {
 		z := sizing.New(true)
-		if size, flight := z.Lower(most), z.InFlight(4); size > 8<<10 || flight != 1 {
-			t.Errorf("at first: got %d bytes, %d requests at once, want at most 8 KiB and 1", size, flight)
+		if size, flight := z.Lower(most), z.InFlight(4); size > 16<<10 || flight != 1 {
+			t.Errorf("at first: got %d bytes, %d requests at once, want at most 16 KiB and 1", size, flight)
 		}
 		for range 5 {
 			z.Stored(min(z.Lower(most), largest), 0)
@@ -118,12 +118,12 @@ func TestSizer_Start(t *testing.T) {
 
 	// A failure that shows nothing about the link leaves the bound. One that does sets it.
 	z := sizing.New(true)
-	z.Failed(8<<10, 0, 0, false)
+	z.Failed(16<<10, 0, 0, false)
 	z.Interrupted()
-	if size := z.Lower(most); size != 8<<10 {
-		t.Errorf("after a failure: got %d bytes, want 8 KiB", size)
+	if size := z.Lower(most); size != 16<<10 {
+		t.Errorf("after a failure: got %d bytes, want 16 KiB", size)
 	}
-	z.Failed(8<<10, 3000, 6*time.Second, true)
+	z.Failed(16<<10, 3000, 6*time.Second, true)
 	z.Stored(200, 0)
 	if size := z.Lower(most); size > 8<<10 {
 		t.Errorf("on a slow link: got %d bytes after a small request, want at most 8 KiB", size)
