@@ -158,7 +158,7 @@ func (b *batcher) form(shape *Shape, now time.Time, retrying bool, set wal.LaneS
 		if !retry.IsZero() {
 			l.pacing = backoff.Delay{Until: retry, Why: backoff.OutOfTokens}
 		}
-		if l.suspect > 0 {
+		if l.suspect > 0 && !batch.Empty() {
 			return batch, true
 		}
 		if shape.OneKeyed() && !batch.Empty() {
