@@ -14,9 +14,11 @@ const (
 	slowest   = 10 * time.Second
 	// moment is the shortest time to send a request that is measured.
 	moment = time.Second
-	// start is the bound of the first request of all: a link of 8 kbit/s carries it in base64 within the 30 s of a timeout. It is
-	// that of the first one after an outage too, since the link may be another one then.
-	start = 16 << 10
+	// start is the bound of the first request of all: a link of 8 kbit/s carries it in base64, after the certificates of the server,
+	// within the 30 s of a timeout. It is that of the first one after an outage too, since the link may be another one then.
+	start = 8 << 10
+	// enough is as good as no bound, for requests of any service, until Lower removes it.
+	enough = 1 << 28
 	// few is the bound below which two requests at once fill the link.
 	few = 256 << 10
 )
@@ -68,9 +70,9 @@ func (z *Sizer) Stored(size int, took time.Duration) {
 		z.slow(aim(size, took))
 	case z.most == 0:
 	case took < moment && (matters || z.starting):
-		z.most *= 4
+		z.most = 4 * min(z.most, enough)
 	case matters:
-		z.slow(min(aim(size, took), 4*z.most))
+		z.slow(min(aim(size, took), 4*min(z.most, enough)))
 	}
 }
 

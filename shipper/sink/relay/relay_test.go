@@ -268,7 +268,7 @@ func TestRelay_RequestsShrinkWithoutAResponse(t *testing.T) {
 	o.Address, o.Timeout = listener.Addr().String(), 300*time.Millisecond
 	s := open(t, o)
 	all := events(1, 5000)
-	for most := 16 << 10; ; {
+	for most := 8 << 10; ; {
 		n, failed := s.Add(t.Context(), all)
 		size := 0
 		for i := range n {
