@@ -3,6 +3,7 @@ package mqttin_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -66,9 +67,12 @@ func (d *delivering) connect(version byte, id string) *peer {
 // awaitEnd waits until the stream has n events.
 func (d *delivering) awaitEnd(n uint64) {
 	d.t.Helper()
-	for d.log.Next("text") < n+1 {
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Eventually(d.t, time.Minute, func() error {
+		if next := d.log.Next("text"); next < n+1 {
+			return fmt.Errorf("the stream has %d events, want %d", next-1, n)
+		}
+		return nil
+	})
 }
 
 // expectNothing expects no packet for a while.
