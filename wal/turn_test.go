@@ -55,6 +55,7 @@ func TestCommit_LoneAppendIsCommittedByItsCaller(t *testing.T) {
 		defer wantWithin(t, time.Now(), 0)
 		c := commits{make(chan string), make(chan struct{})}
 		l := open(t, wal.Options{Dir: t.TempDir()}.WithFaults(c.hook, nil))
+		synctest.Wait() // the committer looks at the log once after Open, and would commit the append
 		alone := inBackground(t, l, "alone")
 		if stack := <-c.stacks; !strings.Contains(stack, "wal.(*Log).Append(") {
 			t.Errorf("it was committed on another goroutine than its own:\n%s", stack)
@@ -80,7 +81,7 @@ func TestCommit_AwaitedBatchNeedsItsOwnWaitOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		defer wantWithin(t, time.Now(), 0)
 		l := open(t, wal.Options{Dir: t.TempDir()})
-		sync(t, l) // the committer looks at the log once after Open, and would take the batch
+		synctest.Wait() // the committer looks at the log once after Open, and would take the batch
 		given, err := l.Submit(t.Context(), awaited("given up"))
 		must(t, err)
 		synctest.Wait()
@@ -141,18 +142,21 @@ func TestCheckpoint_IsWrittenInTimeBesideAppendersThatCommit(t *testing.T) {
 
 // A panic on a caller's goroutine need not end the process: net/http recovers from it.
 func TestCommit_PanicOnAnAppendersGoroutineFailsTheLog(t *testing.T) {
-	l := open(t, wal.Options{Dir: t.TempDir()}.WithFaults(func() error { panic("a bug") }, nil))
-	func() {
-		defer func() {
-			if recover() == nil {
-				t.Error("got no panic")
-			}
+	synctest.Test(t, func(t *testing.T) {
+		l := open(t, wal.Options{Dir: t.TempDir()}.WithFaults(func() error { panic("a bug") }, nil))
+		synctest.Wait() // the committer looks at the log once after Open, and would commit the append
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("got no panic")
+				}
+			}()
+			_, _ = l.Append(bg, awaited("x"))
 		}()
-		_, _ = l.Append(bg, awaited("x"))
-	}()
-	if _, err := l.Append(bg, awaited("y")); !errors.Is(err, wal.ErrFailed) {
-		t.Errorf("got %v, want %v", err, wal.ErrFailed)
-	}
+		if _, err := l.Append(bg, awaited("y")); !errors.Is(err, wal.ErrFailed) {
+			t.Errorf("got %v, want %v", err, wal.ErrFailed)
+		}
+	})
 }
 
 func TestClose_RacingAppendsAreStoredOrRejected(t *testing.T) {
