@@ -206,10 +206,22 @@ func TestASoundLogVerifies(t *testing.T) {
 			testkit.OpenLog(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
 		}
 		got := walkit.WantSound(t, dir)
-		if got.Events.Events != 200 || got.Segments < 4 || got.Segments != got.Of || got.Bytes == 0 || len(got.Notes) > 0 {
+		if got.Events.Events != 200 || got.Segments < 4 || got.Segments != got.Of || got.Bytes == 0 {
 			t.Errorf("running %v: got %+v, want 200 events", running, got)
 		}
+		awaitNoNotes(t, dir)
 	}
+}
+
+// awaitNoNotes verifies a sound log until Verify has no notes. It may note a segment that a running log makes ready just then.
+func awaitNoNotes(t *testing.T, dir string) {
+	t.Helper()
+	testkit.Eventually(t, time.Minute, func() error {
+		if got := walkit.WantSound(t, dir); len(got.Notes) > 0 {
+			return fmt.Errorf("got notes %q, want none", got.Notes)
+		}
+		return nil
+	})
 }
 
 func TestTruncatedSegmentsAreNoDamage(t *testing.T) {
@@ -229,9 +241,7 @@ func TestTruncatedSegmentsAreNoDamage(t *testing.T) {
 		}
 		return nil
 	})
-	if got := walkit.WantSound(t, dir); len(got.Notes) > 0 {
-		t.Errorf("got notes %q", got.Notes)
-	}
+	awaitNoNotes(t, dir)
 	in, err := inspect.Inspect(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
