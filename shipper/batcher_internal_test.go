@@ -21,7 +21,7 @@ func TestBatcher_FinishesWithALaneThatIsReady(t *testing.T) {
 		all := newLanes([wal.Lanes]wal.Progress{}, false, 1<<20, nil)
 		b := batcher{sink: shaped{shape}, lanes: all, maxDelay: time.Second, bandwidth: &bandwidth, first: r.IntN(wal.Lanes)}
 		if r.IntN(4) > 0 { // a link of any speed
-			b.sizer.Failed(2<<r.IntN(20), 0, 0, true)
+			b.sizer.Failed(2<<r.IntN(20), 0, 0, 0, true)
 		}
 		offset := uint64(1)
 		for range 1 + r.IntN(100) {

@@ -28,7 +28,7 @@ func (s *Shipper) results(o *outcome, now time.Time) []*Error {
 	}
 	if failure == nil {
 		s.recovered(now)
-		s.batcher.sizer.Stored(o.batch.Size(), o.response.Moving)
+		s.batcher.sizer.Stored(o.batch.Size(), o.response.Sent, o.response.Moving)
 		s.batcher.ceiling.Pass(o.batch.Size(), now)
 		countRetries(s.opts.Observer, o.response.Results)
 		return o.response.Results
@@ -59,8 +59,7 @@ func (s *Shipper) resize(o *outcome, failure *Error) {
 	if failure.Class != Transient || !o.cut.IsZero() {
 		return
 	}
-	arrived := int(float64(o.response.Acked) / s.bandwidth.wireRatio)
-	s.batcher.sizer.Failed(o.batch.Size(), arrived, o.response.Moving, failure.Code == CodeTimeout)
+	s.batcher.sizer.Failed(o.batch.Size(), o.response.Sent, o.response.Acked, o.response.Moving, failure.Code == CodeTimeout)
 	s.batcher.sizer.Interrupted()
 }
 

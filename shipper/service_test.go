@@ -478,6 +478,8 @@ type source struct {
 	n   map[string]int
 	all int
 	at  int64 // the time of the events; 0: 1
+
+	noise *rand.Rand // of a third of long events; nil: none
 }
 
 func (s *source) send(key string, count int) {
@@ -513,6 +515,9 @@ func (s *source) sendLong(count, bytes, keys int) {
 		s.n[key]++
 		s.all++
 		data := fmt.Appendf(nil, "%s %d ", key, s.n[key])
+		for s.noise != nil && len(data) < bytes/3 {
+			data = append(data, byte('A'+s.noise.IntN(26)))
+		}
 		data = append(data, make([]byte, max(bytes-len(data), 0))...)
 		b.Events = append(b.Events, wal.Event{Key: key, Data: data, Time: 1})
 	}

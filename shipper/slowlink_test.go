@@ -2,6 +2,7 @@ package shipper_test
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -13,8 +14,15 @@ import (
 // narrowband is a service behind a link of that many bytes a second, which carries one request after the other.
 type narrowband struct {
 	*service
-	rate int
-	line chan struct{} // holds one: the link is in use
+	rate        int
+	line        chan struct{} // holds one: the link is in use
+	compression shipper.Compression
+}
+
+func (n *narrowband) Shape() shipper.Shape {
+	shape := n.service.Shape()
+	shape.Compression = n.compression
+	return shape
 }
 
 // overhead is the bytes of a request beside its records.
@@ -41,6 +49,11 @@ func (n *narrowband) Send(ctx context.Context, batch []shipper.Record) shipper.R
 		return shipper.Response{Err: late, Sent: bytes, Acked: acked, Moving: time.Since(began)}
 	}
 	moving := time.Since(began)
+	if n.compression != shipper.Plain {
+		for i := range batch {
+			batch[i].Data = plain(n.t, n.compression, batch[i].Data)
+		}
+	}
 	response := n.service.Send(ctx, batch)
 	response.Sent = bytes
 	if moving >= time.Second {
@@ -77,6 +90,36 @@ func TestSlowLink_FirstRequestGetsThrough(t *testing.T) {
 			r.finish()
 		})
 	}
+}
+
+// Compressed requests to a slow link carry as many bytes as others do, so they are few.
+func TestSlowLink_CompressedRequestsAreFew(t *testing.T) {
+	shape := wholeFirehose()
+	shape.RecordEvents = 0
+	synctest.Test(t, func(t *testing.T) {
+		svc := &narrowband{service: newService(t, shape), rate: 1000, line: make(chan struct{}, 1), compression: shipper.Gzip}
+		requests, sent := 0, 0
+		r := &rig{t: t, svc: svc.service, opts: shipper.Options{Link: shipper.NewLink(0)}}
+		r.sink = &watched{svc, func(response shipper.Response) {
+			requests++
+			sent += response.Sent
+			if response.Err != nil || response.Moving > 11*time.Second {
+				t.Errorf("request %d of %d bytes took %s: %v", requests, response.Sent, response.Moving, response.Err)
+			}
+		}}
+		r.inMemory()
+		r.src.noise = rand.New(rand.NewPCG(1, 1))
+		r.src.sendLong(3000, 200, 20)
+		r.start()
+		for began := time.Now(); svc.arrived() < 3000 && time.Since(began) < 10*time.Minute; {
+			time.Sleep(100 * time.Millisecond)
+		}
+		r.finish()
+		t.Logf("%d requests, %d bytes", requests, sent)
+		if most := sent/(6<<10) + 4; requests > most { // the first ones are small
+			t.Errorf("got %d requests for %d bytes, want at most %d", requests, sent, most)
+		}
+	})
 }
 
 // watched is a sink whose responses are noted, one at a time.

@@ -4,12 +4,15 @@
 // comparisons a request.
 package sizing
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 const (
 	// target is the time that a request should take to be sent.
 	target = 4 * time.Second
-	// A request of less than efficient bytes is mostly headers. On a very slow link it may take slowest to be sent.
+	// A request that sends less than efficient bytes is mostly headers. On a very slow link it may take slowest to be sent.
 	efficient = 8 << 10
 	slowest   = 10 * time.Second
 	// moment is the shortest time to send a request that is measured.
@@ -19,14 +22,18 @@ const (
 	start = 8 << 10
 	// enough is as good as no bound, for requests of any service, until Lower removes it.
 	enough = 1 << 28
-	// few is the bound below which two requests at once fill the link.
+	// few is the number of sent bytes below which two requests at once fill the link.
 	few = 256 << 10
+	// shrunk is the smallest part of a request that is expected to be sent. One that shrinks less than those before it is then lost
+	// on the slowest links only.
+	shrunk = 0.25
 )
 
-// Sizer bounds the bytes of a destination's requests. Its zero value is no bound.
+// Sizer bounds the bytes of a destination's requests, as they are before compression. Its zero value is no bound.
 type Sizer struct {
 	most     int
-	starting bool // no request has shown yet that the link is slow
+	starting bool    // no request has shown yet that the link is slow
+	wire     float64 // sent bytes for a byte of a request's size, as recent requests have shown; 0: unknown
 }
 
 // New makes a Sizer. If the requests use a link, whose speed is not known yet, the first one is small.
@@ -40,7 +47,7 @@ func New(link bool) Sizer {
 // Lower returns the bytes that a request may have where it may have most at any rate. It removes a bound of most or above.
 func (z *Sizer) Lower(most int) int {
 	if z.most >= most {
-		*z = Sizer{}
+		z.slow(0)
 	}
 	if z.most > 0 {
 		return z.most
@@ -53,35 +60,40 @@ func (z *Sizer) InFlight(n int) int {
 	switch {
 	case z.most == 0:
 		return n
-	case z.most <= efficient || z.starting && z.most <= start:
+	case z.most <= z.size(efficient) || z.starting && z.most <= start:
 		return 1
-	case z.most <= few:
+	case z.most <= z.size(few):
 		return min(2, n)
 	}
 	return n
 }
 
-// Stored notes that a request of so many bytes was stored, and that it took so long to be sent; 0: unknown, or less than a
-// second.
-func (z *Sizer) Stored(size int, took time.Duration) {
+// Stored notes that a request of size bytes was stored, that sent bytes of it went out, compressed and encoded (0: unknown), and
+// that it took so long to be sent (0: unknown, or less than a second).
+func (z *Sizer) Stored(size, sent int, took time.Duration) {
+	z.learn(size, sent)
 	matters := 2*size >= z.most // the bound does
 	switch {
 	case took > target*3/2:
-		z.slow(aim(size, took))
+		z.slow(z.aim(size, took))
 	case z.most == 0:
 	case took < moment && (matters || z.starting):
 		z.most = 4 * min(z.most, enough)
 	case matters:
-		z.slow(min(aim(size, took), 4*min(z.most, enough)))
+		z.slow(min(z.aim(size, took), 4*min(z.most, enough)))
 	}
 }
 
-// Failed notes that a request of so many bytes failed, after sent bytes of it had arrived, which took so long; took is 0
-// where that is unknown. timedOut means that there was no response in time.
-func (z *Sizer) Failed(size, sent int, took time.Duration, timedOut bool) {
+// Failed notes that a request of size bytes failed, after sent bytes of it had gone out. The peer's host has acknowledged acked
+// bytes in the time took; 0: unknown. timedOut means that there was no response in time.
+func (z *Sizer) Failed(size, sent, acked int, took time.Duration, timedOut bool) {
+	if size > 0 {
+		z.wire = max(z.wire, float64(sent)/float64(size))
+	}
+	arrived := int(float64(acked) / cmp.Or(z.wire, 1))
 	switch {
-	case took > target*3/2 || took >= moment && sent < size-size/8:
-		z.slow(min(aim(max(sent, 1), took), max(size/2, 1)))
+	case took > target*3/2 || took >= moment && arrived < size-size/8:
+		z.slow(min(z.aim(max(arrived, 1), took), max(size/2, 1)))
 	case took == 0 && timedOut:
 		z.slow(max(size/2, 1))
 	}
@@ -91,21 +103,35 @@ func (z *Sizer) Failed(size, sent int, took time.Duration, timedOut bool) {
 func (z *Sizer) Interrupted() {
 	switch {
 	case z.most == 0:
-		*z = Sizer{most: start, starting: true}
+		z.most, z.starting = start, true
 	case z.most > start:
 		z.most = start
 	}
 }
 
-// slow sets the bound that a request has shown.
-func (z *Sizer) slow(most int) { *z = Sizer{most: most} }
+// slow sets the bound that a request has shown; 0: none.
+func (z *Sizer) slow(most int) { z.most, z.starting = most, false }
+
+// learn adds a request to the part that is sent. One request shows that they shrink less than before, and only several that
+// they shrink more: a request that is far larger than expected may not arrive before its timeout.
+func (z *Sizer) learn(size, sent int) {
+	if 2*size >= start && sent > 0 { // a small one hardly shrinks
+		wire := float64(sent) / float64(size)
+		z.wire = max(wire, (z.wire+wire)/2)
+	}
+}
+
+// size returns the size of a request that sends so many bytes, as far as it is safe to expect that.
+func (z *Sizer) size(sent int) int {
+	return int(float64(sent) / min(max(cmp.Or(z.wire, 1), shrunk), 1))
+}
 
 // aim returns the bytes to aim for on a link that takes so many bytes in that time.
-func aim(bytes int, in time.Duration) int {
+func (z *Sizer) aim(bytes int, in time.Duration) int {
 	rate := float64(bytes) / in.Seconds()
-	n := rate * target.Seconds()
-	if n < efficient {
-		n = min(efficient, rate*slowest.Seconds())
+	n, least := rate*target.Seconds(), float64(z.size(efficient))
+	if n < least {
+		n = min(least, rate*slowest.Seconds())
 	}
 	return max(int(n), 1)
 }

@@ -1,6 +1,7 @@
 package sizing_test
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -23,10 +24,10 @@ func (w wire) send(z *sizing.Sizer, size int) (ok bool, took time.Duration) {
 		shown = 0
 	}
 	if took > 30*time.Second {
-		z.Failed(size, int(w.rate*30), 30*time.Second, true)
+		z.Failed(size, size, int(w.rate*30), 30*time.Second, true)
 		return false, 30 * time.Second
 	}
-	z.Stored(size, shown)
+	z.Stored(size, size, shown)
 	return true, took + w.latency
 }
 
@@ -53,11 +54,52 @@ func TestSizer_RequestsTakeSeconds(t *testing.T) {
 	}
 }
 
+// Where the events are compressed, the bytes on the wire count. Every request takes about 4 s at least, and if it carries less than
+// 8 KiB, it takes 10 s, or it would have 32 KiB if it did not shrink. When the events shrink less all of a sudden, one request is
+// lost at most.
+func TestSizer_CompressedRequestsAreFew(t *testing.T) {
+	const headers, timeout = 900, 30 * time.Second
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		rate := 500 * math.Pow(100, r.Float64()) // bytes a second
+		wire, after := 0.02+1.3*r.Float64(), 0.02+1.3*r.Float64()
+		z := sizing.New(true)
+		lost := 0
+		for n := range 60 {
+			if n == 30 {
+				wire = after
+			}
+			size := z.Lower(most)
+			sent := int(float64(size) * wire)
+			took := time.Duration(float64(sent+headers) / rate * 1e9)
+			switch {
+			case took > timeout:
+				lost++
+				acked := float64(rate) * timeout.Seconds()
+				z.Failed(size, sent, int(acked), timeout, true)
+				z.Interrupted()
+				continue
+			case took < time.Second:
+				z.Stored(size, sent, 0)
+			default:
+				z.Stored(size, sent, took)
+			}
+			settled := n%30 >= 20
+			if settled && (took > 11*time.Second || size < most && (took < 3*time.Second || took < 8*time.Second && sent < 6<<10 && size < 28<<10)) {
+				t.Fatalf("seed %d: %.0f bytes a second, %.2f sent for a byte: request %d of %d bytes, %d sent, takes %s", seed, rate, wire, n, size, sent, took)
+			}
+		}
+		if lost > 1 {
+			t.Errorf("seed %d: %.0f bytes a second: %d requests were lost", seed, rate, lost)
+		}
+	}
+}
+
 func TestSizer_FastLinkHasNoBound(t *testing.T) {
 	var z sizing.Sizer
 	for range 5 {
-		z.Stored(most, 0)
-		z.Stored(1000, 3*time.Second)
+		z.Stored(most, most, 0)
+		z.Stored(1000, 1000, 3*time.Second)
 	}
 	if got := z.Lower(most); got != most || z.InFlight(4) != 4 {
 		t.Errorf("got %d bytes, %d requests at once; want %d and 4", got, z.InFlight(4), most)
@@ -68,7 +110,7 @@ func TestSizer_FastLinkHasNoBound(t *testing.T) {
 		t.Errorf("after an outage: got %d bytes, %d requests at once; want %d and 1, as at the start", got, z.InFlight(4), want)
 	}
 	for range 5 {
-		z.Stored(z.Lower(most), 0)
+		z.Stored(z.Lower(most), 0, 0)
 	}
 	if got := z.Lower(most); got != most {
 		t.Errorf("after five requests: got %d bytes, want %d", got, most)
@@ -84,7 +126,7 @@ func TestSizer_Start(t *testing.T) {
 			t.Errorf("at first: got %d bytes, %d requests at once, want at most 8 KiB and 1", size, flight)
 		}
 		for range 5 {
-			z.Stored(min(z.Lower(most), largest), 0)
+			z.Stored(min(z.Lower(most), largest), 0, 0)
 		}
 		if size, flight := z.Lower(most), z.InFlight(4); size != most || flight != 4 {
 			t.Errorf("after five requests of at most %d bytes: got %d bytes, %d requests at once, want %d and 4", largest, size, flight, most)
@@ -98,7 +140,7 @@ func TestSizer_Start(t *testing.T) {
 		t.Errorf("after an outage: got %d requests at once, want 1", flight)
 	}
 	for range 5 {
-		small.Stored(200, 0)
+		small.Stored(200, 200, 0)
 		small.Lower(most)
 	}
 	if flight := small.InFlight(64); flight != 64 {
@@ -109,7 +151,7 @@ func TestSizer_Start(t *testing.T) {
 	for n := range 40 {
 		z := sizing.New(true)
 		for range n {
-			z.Stored(200, 0)
+			z.Stored(200, 200, 0)
 		}
 		if flight := z.InFlight(64); n > 4 && flight != 64 {
 			t.Errorf("after %d requests: got %d at once, want 64", n, flight)
@@ -118,13 +160,13 @@ func TestSizer_Start(t *testing.T) {
 
 	// A failure that shows nothing about the link leaves the bound. One that does sets it.
 	z := sizing.New(true)
-	z.Failed(8<<10, 0, 0, false)
+	z.Failed(8<<10, 8<<10, 0, 0, false)
 	z.Interrupted()
 	if size := z.Lower(most); size != 8<<10 {
 		t.Errorf("after a failure: got %d bytes, want 8 KiB", size)
 	}
-	z.Failed(8<<10, 3000, 6*time.Second, true)
-	z.Stored(200, 0)
+	z.Failed(8<<10, 8<<10, 3000, 6*time.Second, true)
+	z.Stored(200, 200, 0)
 	if size := z.Lower(most); size > 8<<10 {
 		t.Errorf("on a slow link: got %d bytes after a small request, want at most 8 KiB", size)
 	}
@@ -134,18 +176,18 @@ func TestSizer_Start(t *testing.T) {
 // to one byte.
 func TestSizer_Timeouts(t *testing.T) {
 	var z sizing.Sizer
-	z.Failed(100_000, 100_000, 2*time.Second, true)
+	z.Failed(100_000, 100_000, 100_000, 2*time.Second, true)
 	if got := z.Lower(most); got != most {
 		t.Errorf("all bytes had arrived: got %d, want %d", got, most)
 	}
 	for range 30 {
-		z.Failed(z.Lower(most), 0, 0, true)
+		z.Failed(z.Lower(most), 0, 0, 0, true)
 	}
 	if got := z.Lower(most); got != 1 {
 		t.Errorf("after 30 timeouts: got %d, want 1", got)
 	}
 	z = sizing.Sizer{}
-	z.Failed(100_000, 0, 0, false)
+	z.Failed(100_000, 0, 0, 0, false)
 	if got := z.Lower(most); got != most {
 		t.Errorf("a request failed before it was sent: got %d, want %d", got, most)
 	}
@@ -154,7 +196,7 @@ func TestSizer_Timeouts(t *testing.T) {
 func TestSizer_SlowLinkHasFewRequests(t *testing.T) {
 	for _, test := range []struct{ rate, want int }{{500, 1}, {1000, 1}, {6000, 2}, {30_000, 2}, {100_000, 4}} {
 		var z sizing.Sizer
-		z.Failed(most, test.rate*4, 4*time.Second, true)
+		z.Failed(most, most, test.rate*4, 4*time.Second, true)
 		if got := z.InFlight(4); got != test.want {
 			t.Errorf("%d bytes a second: got %d requests at once, want %d", test.rate, got, test.want)
 		}

@@ -171,7 +171,7 @@ func (s *Sink) send(ctx context.Context) *requestError {
 		s.slowed(size, way, failed)
 		return failed
 	}
-	s.sizer.Stored(size, way.Moving)
+	s.sizer.Stored(size, size, way.Moving)
 	if int(response.Count) != r.left() || client.Ack(response.Ack) < client.AckDurable {
 		return &requestError{Error: ranged.Error{Error: shipper.Error{
 			Code: failure.CodeBadResponse, Record: -1,
@@ -188,7 +188,7 @@ func (s *Sink) most() int { return min(s.aim, s.sizer.Lower(aimRequest)) }
 func (s *Sink) slowed(size int, way dial.Progress, failed *requestError) {
 	// At AckDelivered, a timeout says nothing about the link: the destinations of the receiver may be slow.
 	timedOut := failed.Code == failure.CodeTimeout && s.o.Ack == client.AckDurable
-	s.sizer.Failed(size, way.Acked, way.Moving, timedOut)
+	s.sizer.Failed(size, size, way.Acked, way.Moving, timedOut)
 	if timedOut || failed.Code == failure.CodeConnection {
 		s.sizer.Interrupted()
 	}
