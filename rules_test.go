@@ -106,7 +106,7 @@ var arrows = map[string][]string{
 	"shipper/internal/sizing":          nil,
 	"shipper/internal/outage":          {"shipper/internal/backoff", "wal"},
 	"shipper/internal/yield":           {"shipper/limit"},
-	"shipper/ranged":                   {"shipper", "shipper/internal/backoff", "shipper/internal/link", "shipper/internal/outage", "shipper/internal/yield", "wal", "wal/deadletter"},
+	"shipper/ranged":                   {"shipper", "shipper/internal/backoff", "shipper/internal/catchup", "shipper/internal/link", "shipper/internal/outage", "shipper/internal/yield", "wal", "wal/deadletter"},
 	"shipper/ranged/rangedtest":        {"shipper", "shipper/ranged", "wal"},
 	"shipper/sink/internal/dial":       nil,
 	"shipper/sink/sinktest":            {"shipper"},

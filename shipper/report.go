@@ -45,8 +45,7 @@ type Report struct {
 	// Newest is the time of the newest delivered event, by offset, in Unix nanoseconds; 0: none was delivered yet.
 	Newest int64
 
-	// CatchingUp is the end of the outage of at least 10 s whose backlog is not settled yet; zero: there is none. A ranged
-	// destination has none.
+	// CatchingUp is the end of the outage of at least 10 s whose backlog is not settled yet; zero: there is none.
 	CatchingUp time.Time
 	Sent       uint64 // bytes of the bodies of all requests since the start, repeated ones included
 }

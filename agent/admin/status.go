@@ -167,8 +167,7 @@ type DestinationStatus struct {
 	NewestDeliveredSeconds float64 `json:"newest_delivered_seconds"`
 
 	// FailingSince is the first failure since the last request that got through; zero: it does not fail. CatchingUpSince is the end
-	// of an outage of at least 10 s whose backlog is not delivered yet; zero: there is none, or the destination is an S3 bucket,
-	// a relay, StatsD, a file, or Kafka with exactly_once.
+	// of an outage of at least 10 s whose backlog is not delivered yet; zero: there is none.
 	FailingSince    Time `json:"failing_since,omitzero"`
 	CatchingUpSince Time `json:"catching_up_since,omitzero"`
 	// SentBytes are the bytes of the bodies of requests since the start of the destination, repeated ones included. A ranged

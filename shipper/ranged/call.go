@@ -116,6 +116,7 @@ func (s *Shipper) backOff(ctx context.Context) error {
 				return nil
 			}
 			if s.failures == nil {
+				s.turns.Failed(now)
 				s.failures = s.opts.Retry.Again(nil, hold.Error, now)
 				s.opts.Outages.Failed(s.member, s.failures)
 			}

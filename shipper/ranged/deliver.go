@@ -131,15 +131,18 @@ func (s *Shipper) failed(at step, e *Error, took time.Duration) error {
 		return errRestart
 	}
 	s.opts.Observer.Retried(failure.Class.String(), int(min(s.span.count.Events, 1<<30)))
-	s.fail(at, &failure)
+	s.fail(at, &failure, time.Now().Add(-took))
 	if e.Restart || s.wasCut && at != recovering {
 		return errRestart
 	}
 	return nil
 }
 
-// fail begins a backoff.
-func (s *Shipper) fail(at step, failure *shipper.Error) {
+// fail begins a backoff after a call that began at started.
+func (s *Shipper) fail(at step, failure *shipper.Error, started time.Time) {
+	if s.failures == nil {
+		s.turns.Failed(started)
+	}
 	s.failures = s.opts.Retry.Outage(s.failures, failure, time.Now())
 	s.failedAt, s.gained = max(s.failedAt, at), false
 	reached := failure.Class != shipper.Transient || failure.Code == shipper.CodeTimeout
@@ -156,9 +159,14 @@ func (s *Shipper) succeeded(at step) {
 		s.bandwidth.path.Reached()
 	}
 	if s.failures != nil && at >= s.failedAt {
+		now := time.Now()
 		s.bandwidth.reportBack(s.failures.Last.Class)
 		s.failures, s.failedAt = nil, 0
-		s.opts.Outages.Recovered(s.member, time.Now())
+		s.opts.Outages.Recovered(s.member, now)
+		if s.turns.Recovered(now, true, s.opts.Cursor); s.turns.Ended {
+			s.turns.Ended = false
+			s.turns.Begin(now, s.opts.Source.Next(s.stream))
+		}
 	}
 	s.reporter.moving()
 }

@@ -146,7 +146,7 @@ func (s *Shipper) bury(ctx context.Context) error {
 				break
 			}
 			s.fail(recovering, &shipper.Error{Class: shipper.Operator, Code: "dead letter", Record: -1,
-				Text: fmt.Sprintf("the rejected event %d could not be kept: %v", r.Offset, failure)})
+				Text: fmt.Sprintf("the rejected event %d could not be kept: %v", r.Offset, failure)}, time.Now())
 			if err := s.backOff(ctx); err != nil {
 				return err
 			}
@@ -154,7 +154,7 @@ func (s *Shipper) bury(ctx context.Context) error {
 	}
 	s.rejected = nil
 	if buried == 0 { // else the same range would follow at once
-		s.fail(adding, &shipper.Error{Class: shipper.Operator, Code: "internal fault", Record: -1, Text: "the rejected events are not pending"})
+		s.fail(adding, &shipper.Error{Class: shipper.Operator, Code: "internal fault", Record: -1, Text: "the rejected events are not pending"}, time.Now())
 	}
 	return s.sync(ctx)
 }

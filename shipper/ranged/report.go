@@ -64,7 +64,10 @@ func (r *reporter) set(report shipper.Report) {
 // updateReport makes the report from the failures. A destination that needs an operator is blocked until the step that failed
 // has succeeded. After any other failure it runs again once it takes events.
 func (s *Shipper) updateReport() {
-	report := shipper.Report{State: shipper.Running, Held: s.queue.memory(), Newest: s.newest, Sent: s.sent}
+	if took, long := s.turns.Through(s.opts.Cursor, time.Now()); long {
+		s.opts.Logger.Info("the destination has caught up", "stream", s.stream, "destination", s.opts.Cursor.Name(), "after", took.Round(time.Millisecond))
+	}
+	report := shipper.Report{State: shipper.Running, Held: s.queue.memory(), Newest: s.newest, CatchingUp: s.turns.Since, Sent: s.sent}
 	if f := s.failures; f != nil && (f.Blocked() || !s.gained) {
 		report.State, report.LastError, report.RetryAt, report.Since = shipper.Waiting, f.Text(), f.Delay.Until, f.Since
 		if f.Blocked() {

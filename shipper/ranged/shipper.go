@@ -11,6 +11,7 @@ import (
 
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/internal/backoff"
+	"github.com/standpipe/standpipe/shipper/internal/catchup"
 	"github.com/standpipe/standpipe/shipper/internal/outage"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -120,10 +121,11 @@ type Shipper struct {
 	inLine    bool // the next events wait for bandwidth
 
 	failures *backoff.Failures
-	failedAt step   // the last step of a range that has failed since
-	gained   bool   // the range has gained events since the last failure
-	unstored bool   // drops or dead letters may not be on the disk
-	unsynced string // why the state of a sealed range is not on the disk
+	turns    catchup.Turns // of the oldest events first: whether the backlog of an outage is settled
+	failedAt step          // the last step of a range that has failed since
+	gained   bool          // the range has gained events since the last failure
+	unstored bool          // drops or dead letters may not be on the disk
+	unsynced string        // why the state of a sealed range is not on the disk
 	member   *outage.Member
 	warnings outage.Warnings
 

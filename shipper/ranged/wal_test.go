@@ -167,6 +167,54 @@ func TestRange_IsDueOrFull(t *testing.T) {
 	})
 }
 
+// After an outage the report has its end until all events that came before it are settled, whatever the step that failed, and the
+// log has a line then. A short outage leaves it out.
+func TestReport_CatchingUpOfRanges(t *testing.T) {
+	for _, step := range []string{"add", "commit"} {
+		for _, outage := range []time.Duration{8 * time.Second, time.Minute} {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, wal.Options{}, 20, time.Second)
+				var away atomic.Bool
+				r.halt(time.Second)
+				r.more.Retry = shipper.Retry{Max: time.Second}
+				r.sink.fault = func(now string) fault {
+					if away.Load() && now == step {
+						return fault{err: fails(shipper.Transient)}
+					}
+					return fault{delay: 500 * time.Millisecond}
+				}
+				r.open()
+				r.append(20, 100)
+				time.Sleep(2 * time.Second)
+				away.Store(true)
+				r.append(400, 100)
+				time.Sleep(outage)
+				if got := r.ship.Report(); !got.CatchingUp.IsZero() || got.State != shipper.Waiting {
+					t.Errorf("%s, during %s: got %+v, want that it fails and does not catch up", step, outage, got)
+				}
+				away.Store(false)
+				back := time.Now()
+				time.Sleep(5 * time.Second)
+				r.append(10, 100)
+				got := r.ship.Report()
+				if long := outage >= 10*time.Second; !long && !got.CatchingUp.IsZero() ||
+					long && (got.CatchingUp.Before(back) || got.CatchingUp.After(back.Add(3*time.Second))) {
+					t.Errorf("%s, after %s: got %+v at %s, want that it catches up after an outage of 10 s only", step, outage, got, back)
+				}
+				for settled := uint64(0); settled < 420; settled = r.cursor.Stat().Delivered.Events {
+					time.Sleep(100 * time.Millisecond)
+				}
+				time.Sleep(time.Second)
+				if got := r.ship.Report(); !got.CatchingUp.IsZero() {
+					t.Errorf("%s, at the end: got %+v, want that it has caught up", step, got)
+				}
+				r.want("the destination has caught up", int(outage/time.Minute))
+				r.finish()
+			})
+		}
+	}
+}
+
 // A log that an open range fills is emptied, though the range is neither full nor due.
 func TestRange_IsSealedWhenTheLogIsCrowded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
