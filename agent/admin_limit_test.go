@@ -12,15 +12,11 @@ import (
 	"time"
 )
 
-// Operators' connections are bounded: those above the limit are closed, idle ones give way, and a request still gets its
-// response.
-func TestAdmin_ConnectionsAreBounded(t *testing.T) {
-	dir := t.TempDir()
-	run(t, parse(t, dir, both))
-	socket := filepath.Join(dir, "admin.sock")
-	const held, most = 100, 32
+// closesAbove opens connections, and returns the time until all but most of them are closed.
+func closesAbove(t *testing.T, socket string, open, most int) time.Duration {
+	t.Helper()
 	var conns []net.Conn
-	for range held {
+	for range open {
 		c, err := net.Dial("unix", socket)
 		if err != nil {
 			t.Fatal(err)
@@ -37,10 +33,27 @@ func TestAdmin_ConnectionsAreBounded(t *testing.T) {
 				closed++
 			}
 		}
-		return closed >= held-most
+		return closed >= open-most
 	})
-	if took := time.Since(dialed); took > 4*time.Second { // the server closes connections without a request after 5 s
-		t.Errorf("got the connections above the limit closed after %s", took)
+	return time.Since(dialed)
+}
+
+// Operators' connections are bounded: those above the limit are closed, idle ones give way, and a request still gets its
+// response.
+func TestAdmin_ConnectionsAreBounded(t *testing.T) {
+	dir := t.TempDir()
+	run(t, parse(t, dir, both))
+	socket := filepath.Join(dir, "admin.sock")
+	const held, most = 100, 32
+	// The server closes connections without a request after 5 s; a busy machine may be as slow.
+	soon := false
+	for range 5 {
+		if soon = closesAbove(t, socket, held, most) < 4*time.Second; soon {
+			break
+		}
+	}
+	if !soon {
+		t.Error("the connections above the limit are closed no sooner than idle ones")
 	}
 	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,

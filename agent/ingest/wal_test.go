@@ -160,7 +160,7 @@ func TestServer_StopThenClose(t *testing.T) {
 		})
 	}
 	<-log.Grown("text")
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := server.Stop(ctx); err != nil {
 		t.Error(err)

@@ -61,8 +61,8 @@ func TestSignal_TermReportsTheRemainder(t *testing.T) {
 	send(t, a.dial(), "away", sent)
 	begin := time.Now()
 	a.stop()
-	if took := time.Since(begin); took < 900*time.Millisecond || took > 10*time.Second {
-		t.Errorf("got an end after %s, want it soon after the 1s of shutdown_timeout", took)
+	if took := time.Since(begin); took < 900*time.Millisecond || took > time.Minute {
+		t.Errorf("got an end after %s, want it after the 1s of shutdown_timeout", took)
 	}
 	if !regexp.MustCompile(`(?m)^.*remain.*\b137\b.*$|^.*\b137\b.*remain.*$`).MatchString(a.out.String()) {
 		t.Errorf("got no line that says that 137 events remain:\n%s", tail(a.out.String(), 15))

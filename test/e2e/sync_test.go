@@ -44,12 +44,11 @@ func appendUntilRefused(t *testing.T, a *agent, sent []event) (acked int, refusa
 	return acked, nil
 }
 
-// expectFailure requires the agent to end because its log has failed: within five seconds, with exit code 1, and with
-// a remedy in its output.
-func (a *agent) expectFailure(since time.Time) {
+// expectFailure requires the agent to end because its log has failed: with exit code 1, and with a remedy in its output.
+func (a *agent) expectFailure() {
 	a.t.Helper()
-	if code := a.exit(10 * time.Second); code != 1 || time.Since(since) > 5*time.Second {
-		a.t.Errorf("got exit code %d after %s, want 1 within 5 s", code, time.Since(since))
+	if code := a.exit(time.Minute); code != 1 {
+		a.t.Errorf("got exit code %d, want 1", code)
 	}
 	for _, words := range []string{"the log has failed; stop the agent, check the disk and start it again", "standpipe: wal: the log has failed"} {
 		if !strings.Contains(a.out.String(), words) {
@@ -59,8 +58,8 @@ func (a *agent) expectFailure(since time.Time) {
 }
 
 // From some write or sync on the disk returns errors. The append that it belonged to fails, nothing is acked after
-// it, /readyz is 503, the agent ends with exit code 1 within five seconds; and started again on the disk as it is, it
-// delivers every acked event.
+// it, /readyz is 503, the agent ends with exit code 1; and started again on the disk as it is, it delivers every acked
+// event.
 func TestDisk_FailedEndsTheAgent(t *testing.T) {
 	endToEnd(t)
 	for _, test := range []struct{ call, fault, when string }{
@@ -78,9 +77,8 @@ func TestDisk_FailedEndsTheAgent(t *testing.T) {
 			if status.Code(err) != codes.Unavailable {
 				t.Fatalf("got %v after %d events were acked, want UNAVAILABLE", err, acked)
 			}
-			failed := time.Now()
 			testkit.Eventually(t, 3*time.Second, func() error { return a.expectCode("/readyz", http.StatusServiceUnavailable) })
-			a.expectFailure(failed)
+			a.expectFailure()
 			expectStoredAfter(t, a, sent, acked)
 		})
 	}
@@ -172,7 +170,7 @@ func TestLog_FailsWhileTheAgentDrains(t *testing.T) {
 		}
 		return err
 	})
-	a.expectFailure(time.Now())
+	a.expectFailure()
 	a.start()
 	if got := a.stream("s").destination("live").Pending.Events; got != 50 {
 		t.Errorf("got %d events pending after the restart, want 50", got)
