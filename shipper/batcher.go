@@ -13,11 +13,10 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// minBatch is the number of bytes that a batch may have, however small the bandwidth is.
-const minBatch = 32 << 10
-
 const (
-	// longRequest is longer than a request takes on a slow link that carries it beside another one.
+	// minBatch is the number of bytes that a batch may have, however small the bandwidth is.
+	minBatch = 32 << 10
+	// longRequest is longer than a request takes on a slow link.
 	longRequest = 15 * time.Second
 	// windowPause is the time between two looks at lanes that wait for those of requests under way.
 	windowPause = time.Second
@@ -182,11 +181,11 @@ func (b *batcher) order(shape *Shape, now time.Time, retrying, slow bool) []int 
 	return b.ordered
 }
 
-// window returns the offset at which all lanes stop where the link makes requests small. The events below it, those of requests under way
-// included, are enough for all requests at once: each next one finds a whole batch in the lanes that are free. So lanes do not
-// drift apart by more than that. A lane that fails, or whose request takes long, holds up no other.
+// window returns the offset at which all lanes stop where the link or bandwidth makes requests small, so that they stay together. The events
+// below it are enough for the requests under way and the next one. A lane that fails, or whose request takes long, holds up no other.
 func (b *batcher) window(shape *Shape, now time.Time) uint64 {
-	if shape.MaxBatch >= b.ceiling.Lower(b.sink.Shape().MaxBatch) {
+	bounds := b.sizer.Bounds()
+	if !bounds && shape.MaxBatch >= b.ceiling.Lower(b.sink.Shape().MaxBatch) {
 		return noOffset
 	}
 	queues := make([][]wal.Event, 0, len(b.lanes.all))
@@ -195,11 +194,10 @@ func (b *batcher) window(shape *Shape, now time.Time) uint64 {
 			queues = append(queues, l.queue)
 		}
 	}
-	requests := b.sizer.InFlight(2)
-	if b.lanes.catchingUp() { // the other one is for fresh events
-		requests = 1
+	batches := 3.125 // of two requests
+	if bounds || b.lanes.catchingUp() {
+		batches = 1.125
 	}
-	batches := float64(2*requests-1) + 0.125
 	return catchup.Window(queues, int(batches*float64(shape.MaxBatch)*max(b.ratio.Value(), 1)))
 }
 
@@ -232,11 +230,11 @@ func (b *batcher) sent() {
 func (b *batcher) shape() Shape {
 	shape := b.sink.Shape()
 	shape.Widen(&b.ratio)
-	b.bandwidth.limit(&shape)
 	if most := b.sizer.Lower(b.ceiling.Lower(shape.MaxBatch)); most < shape.MaxBatch {
 		shape.MaxBatch = most
 		shape.AimBatch = min(shape.Aim(), most)
 	}
+	b.bandwidth.limit(&shape)
 	return shape
 }
 

@@ -44,16 +44,16 @@ func (s *Shipper) splitAfterOutage() {
 	s.turns.Begin(time.Now(), s.lanes.next())
 }
 
-// nextBatch is the batcher's next, for one of most requests at once. While the lanes catch up, a batch has either fresh
-// events or some of the backlog, and the backlog leaves one request to fresh events that may go first.
-func (s *Shipper) nextBatch(now time.Time, most int) (batch *pack.Batch, wake time.Duration) {
+// nextBatch is the batcher's next. While the lanes catch up, a batch has either fresh events or some of the backlog, and the
+// backlog leaves one request to fresh events that may go first.
+func (s *Shipper) nextBatch(now time.Time) (batch *pack.Batch, wake time.Duration) {
 	if !s.lanes.catchingUp() {
 		return s.batcher.next(now, s.demand(), s.feed.reading)
 	}
 	wake = backoff.Forever
 	first := s.turns.First()
 	for _, fresh := range [...]bool{first, !first} {
-		if first && !fresh && len(s.requests) > 0 && len(s.requests) >= most-1 {
+		if first && !fresh && len(s.requests) > 0 && len(s.requests) >= s.window-1 {
 			continue
 		}
 		s.lanes.admit(fresh)

@@ -29,10 +29,10 @@ type outcome struct {
 // dispatch starts a request for each batch that is worth one, as long as requests are free. It returns the time until it
 // has to be called again.
 func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
-	for !s.halting && !s.turns.Holds() {
-		most := s.batcher.sizer.InFlight(s.window)
-		if len(s.requests) >= most {
-			break
+	for !s.halting && !s.turns.Holds() && len(s.requests) < s.window {
+		under := underWay(s.requests, now)
+		if under > 0 && !s.batcher.sizer.Beside(under+under/4, true) { // no batch of use fits, so none is formed
+			return longRequest
 		}
 		// While all requests fail, none starts before the backoff is over. Then one tries, and the others wait for its
 		// outcome.
@@ -48,12 +48,15 @@ func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
 		if s.bandwidth.hold(now).Holds(now) {
 			return backoff.Forever
 		}
-		batch, wake := s.nextBatch(now, most)
+		batch, wake := s.nextBatch(now)
 		if batch == nil {
 			return wake
 		}
 		if left, waits := s.outOfReach(now); waits {
 			return left
+		}
+		if under > 0 && !s.batcher.sizer.Beside(under+batch.Size(), batch.Full()) {
+			return longRequest
 		}
 		charged, ok := s.bandwidth.reserve(batch.Size())
 		if !ok {
@@ -81,4 +84,14 @@ func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
 		}()
 	}
 	return backoff.Forever
+}
+
+// underWay returns the bytes of the requests that do not take long.
+func underWay(requests []*request, now time.Time) (bytes int) {
+	for _, r := range requests {
+		if now.Sub(r.started) < longRequest {
+			bytes += r.batch.Size()
+		}
+	}
+	return bytes
 }

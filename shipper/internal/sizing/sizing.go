@@ -22,8 +22,6 @@ const (
 	start = 8 << 10
 	// enough is as good as no bound, for requests of any service, until Lower removes it.
 	enough = 1 << 28
-	// few is the number of sent bytes below which two requests at once fill the link.
-	few = 256 << 10
 	// shrunk is the smallest part of a request that is expected to be sent. One that shrinks less than those before it is then lost
 	// on the slowest links only.
 	shrunk = 0.25
@@ -33,6 +31,7 @@ const (
 type Sizer struct {
 	most     int
 	starting bool    // no request has shown yet that the link is slow
+	fast     bool    // the last one took less than a moment
 	wire     float64 // sent bytes for a byte of a request's size, as recent requests have shown; 0: unknown
 }
 
@@ -44,28 +43,26 @@ func New(link bool) Sizer {
 	return Sizer{most: start, starting: true}
 }
 
-// Lower returns the bytes that a request may have where it may have most at any rate. It removes a bound of most or above.
+// Lower returns the bytes that a request may have where it may have most at any rate. It removes a bound of most or above, once a
+// request has been fast.
 func (z *Sizer) Lower(most int) int {
-	if z.most >= most {
+	switch {
+	case z.most == 0 || z.most >= most && z.fast:
 		z.slow(0)
-	}
-	if z.most > 0 {
+	case z.most < most:
 		return z.most
 	}
 	return most
 }
 
-// InFlight returns the number of requests at once, of at most n. More would only delay each other on a slow link.
-func (z *Sizer) InFlight(n int) int {
-	switch {
-	case z.most == 0:
-		return n
-	case z.most <= z.size(efficient) || z.starting && z.most <= start:
-		return 1
-	case z.most <= z.size(few):
-		return min(2, n)
-	}
-	return n
+// Bounds reports whether requests are bounded.
+func (z *Sizer) Bounds() bool { return z.most > 0 }
+
+// Beside reports whether a request may start beside those under way, with which it has so many bytes. On a slow link they only delay
+// each other, so none starts unless it is full: then its service takes no larger ones.
+func (z *Sizer) Beside(bytes int, full bool) bool {
+	alone := z.starting && z.most <= start
+	return z.most == 0 || full && !alone && bytes <= z.most
 }
 
 // Stored notes that a request of size bytes was stored, that sent bytes of it went out, compressed and encoded (0: unknown), and
@@ -78,7 +75,7 @@ func (z *Sizer) Stored(size, sent int, took time.Duration) {
 		z.slow(z.aim(size, took))
 	case z.most == 0:
 	case took < moment && (matters || z.starting):
-		z.most = 4 * min(z.most, enough)
+		z.most, z.fast = 4*min(z.most, enough), true
 	case matters:
 		z.slow(min(z.aim(size, took), 4*min(z.most, enough)))
 	}
@@ -110,7 +107,7 @@ func (z *Sizer) Interrupted() {
 }
 
 // slow sets the bound that a request has shown; 0: none.
-func (z *Sizer) slow(most int) { z.most, z.starting = most, false }
+func (z *Sizer) slow(most int) { z.most, z.starting, z.fast = most, false, false }
 
 // learn adds a request to the part that is sent. One request shows that they shrink less than before, and only several that
 // they shrink more: a request that is far larger than expected may not arrive before its timeout.

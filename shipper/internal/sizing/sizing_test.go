@@ -101,13 +101,13 @@ func TestSizer_FastLinkHasNoBound(t *testing.T) {
 		z.Stored(most, most, 0)
 		z.Stored(1000, 1000, 3*time.Second)
 	}
-	if got := z.Lower(most); got != most || z.InFlight(4) != 4 {
-		t.Errorf("got %d bytes, %d requests at once; want %d and 4", got, z.InFlight(4), most)
+	if got := z.Lower(most); got != most || z.Bounds() {
+		t.Errorf("got %d bytes, bounded %v; want %d, and no bound", got, z.Bounds(), most)
 	}
 	z.Interrupted()
 	first := sizing.New(true)
-	if got, want := z.Lower(most), first.Lower(most); got != want || z.InFlight(4) != 1 {
-		t.Errorf("after an outage: got %d bytes, %d requests at once; want %d and 1, as at the start", got, z.InFlight(4), want)
+	if got, want := z.Lower(most), first.Lower(most); got != want || z.Beside(2, true) {
+		t.Errorf("after an outage: got %d bytes, requests side by side %v; want %d, one at a time, as at the start", got, z.Beside(2, true), want)
 	}
 	for range 5 {
 		z.Stored(z.Lower(most), 0, 0)
@@ -122,29 +122,29 @@ func TestSizer_FastLinkHasNoBound(t *testing.T) {
 func TestSizer_Start(t *testing.T) {
 	for _, largest := range []int{most, 200} {
 		z := sizing.New(true)
-		if size, flight := z.Lower(most), z.InFlight(4); size > 8<<10 || flight != 1 {
-			t.Errorf("at first: got %d bytes, %d requests at once, want at most 8 KiB and 1", size, flight)
+		if size := z.Lower(most); size > 8<<10 || z.Beside(2, true) {
+			t.Errorf("at first: got %d bytes, requests side by side %v, want at most 8 KiB, one at a time", size, z.Beside(2, true))
 		}
 		for range 5 {
 			z.Stored(min(z.Lower(most), largest), 0, 0)
 		}
-		if size, flight := z.Lower(most), z.InFlight(4); size != most || flight != 4 {
-			t.Errorf("after five requests of at most %d bytes: got %d bytes, %d requests at once, want %d and 4", largest, size, flight, most)
+		if size := z.Lower(most); size != most || z.Bounds() {
+			t.Errorf("after five requests of at most %d bytes: got %d bytes, bounded %v, want %d, and no bound", largest, size, z.Bounds(), most)
 		}
 	}
 
 	// After an outage too, destinations with small requests only get all of them at once again.
 	var small sizing.Sizer
 	small.Interrupted()
-	if flight := small.InFlight(64); flight != 1 {
-		t.Errorf("after an outage: got %d requests at once, want 1", flight)
+	if small.Beside(2, true) {
+		t.Error("after an outage: got requests side by side, want one at a time")
 	}
 	for range 5 {
 		small.Stored(200, 200, 0)
 		small.Lower(most)
 	}
-	if flight := small.InFlight(64); flight != 64 {
-		t.Errorf("after an outage and five small requests: got %d requests at once, want 64", flight)
+	if small.Bounds() {
+		t.Error("after an outage and five small requests: got a bound")
 	}
 
 	// The responses to many requests may arrive before the next one is formed.
@@ -153,8 +153,8 @@ func TestSizer_Start(t *testing.T) {
 		for range n {
 			z.Stored(200, 200, 0)
 		}
-		if flight := z.InFlight(64); n > 4 && flight != 64 {
-			t.Errorf("after %d requests: got %d at once, want 64", n, flight)
+		if n > 4 && !z.Beside(64*200, true) {
+			t.Errorf("after %d requests: got fewer than 64 at once", n)
 		}
 	}
 
@@ -193,12 +193,35 @@ func TestSizer_Timeouts(t *testing.T) {
 	}
 }
 
+// On a slow link a request starts beside others if its service takes no larger ones, and all of them take no longer than a large one.
 func TestSizer_SlowLinkHasFewRequests(t *testing.T) {
-	for _, test := range []struct{ rate, want int }{{500, 1}, {1000, 1}, {6000, 2}, {30_000, 2}, {100_000, 4}} {
+	for _, rate := range []int{500, 6000, 100_000} {
 		var z sizing.Sizer
-		z.Failed(most, most, test.rate*4, 4*time.Second, true)
-		if got := z.InFlight(4); got != test.want {
-			t.Errorf("%d bytes a second: got %d requests at once, want %d", test.rate, got, test.want)
+		z.Failed(most, most, rate*4, 4*time.Second, true)
+		size := z.Lower(most)
+		for bytes, want := range map[int]bool{2: true, size: true, size + 1: false} {
+			if got := z.Beside(bytes, true); got != want {
+				t.Errorf("%d bytes a second: got %v for %d bytes in several requests, want %v", rate, got, bytes, want)
+			}
+			if z.Beside(bytes, false) {
+				t.Errorf("%d bytes a second: a request of a part of what waits starts beside another one", rate)
+			}
 		}
+	}
+}
+
+// A link that takes a full request within a few seconds has one at a time. A full request within a second removes the bound.
+func TestSizer_BoundStaysUntilAFullRequestIsFast(t *testing.T) {
+	var z sizing.Sizer
+	z.Failed(most, most, most, 10*time.Second, true)
+	for range 20 {
+		z.Stored(z.Lower(most), most, 2*time.Second)
+	}
+	if size := z.Lower(most); size != most || !z.Bounds() {
+		t.Errorf("full requests of two seconds: got %d bytes, bounded %v; want %d, one at a time", size, z.Bounds(), most)
+	}
+	z.Stored(z.Lower(most), most, 0)
+	if size := z.Lower(most); size != most || z.Bounds() {
+		t.Errorf("a full request within a second: got %d bytes, bounded %v; want %d, and no bound", size, z.Bounds(), most)
 	}
 }
