@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/standpipe/standpipe/shipper/kpl"
 	"github.com/standpipe/standpipe/test/certkit"
 	"github.com/standpipe/standpipe/test/fakeaws"
@@ -35,16 +37,23 @@ type box struct {
 // openBox starts the service and an agent with these streams; ${endpoint} in streams is the service.
 func openBox(t *testing.T, q gateway.Quality, streams string) *box {
 	t.Helper()
-	b := &box{agent: newAgent(t, "", strings.ReplaceAll(streams, "${endpoint}", "https://"+service)), World: gateway.Open(t, q), aws: fakeaws.Start(t)}
+	b := newBox(t, q, strings.ReplaceAll(streams, "${endpoint}", "https://"+service))
+	b.start()
+	return b
+}
+
+// newBox is openBox with an agent that is not started.
+func newBox(t *testing.T, q gateway.Quality, streams string) *box {
+	t.Helper()
+	b := &box{agent: newAgent(t, "", streams), World: gateway.Open(t, q), aws: fakeaws.Start(t)}
 	b.aws.AnyOrder()
 	ca := certkit.New(t, b.dir, "ca")
-	cert, key := ca.Issue("service", certkit.Certificate{Common: "service", IPs: []net.IP{net.ParseIP(gateway.ServiceAddress)}})
+	cert, key := ca.Issue("service", certkit.Certificate{Common: "service", IPs: []net.IP{net.ParseIP(gateway.ServiceAddress)}, DNS: []string{awsName}})
 	b.serve(cert, key)
 	b.launch = func(cmd *exec.Cmd) (err error) {
 		b.Agent.Do(func() { err = cmd.Start() })
 		return err
 	}
-	b.start()
 	return b
 }
 
@@ -89,6 +98,12 @@ func (b *box) stored() (distinct, again int) {
 		if z, err := gzip.NewReader(bytes.NewReader(data)); err == nil {
 			data, err = io.ReadAll(z)
 			testkit.Must(b.t, err)
+		}
+		if z, err := zstd.NewReader(bytes.NewReader(data)); err == nil {
+			if all, err := io.ReadAll(z); err == nil {
+				data = all
+			}
+			z.Close()
 		}
 		for _, id := range eventID.FindAllString(string(data), -1) {
 			if seen[id] {
