@@ -81,9 +81,7 @@ func (s *Shipper) fail(o *outcome, failure *Error, now time.Time) {
 	if o.started.Before(s.back) { // the link was down when it started
 		s.failures.CutShort(&s.opts.Retry, now)
 	}
-	if next, unreached := s.bandwidth.path.Failed(failure, o.response.Sent > 0, now); unreached {
-		s.failures.Delay.Until = next
-	}
+	s.failures.Delay.Until = s.bandwidth.path.Failed(failure, o.response.Sent > 0, now, s.failures.Delay.Until)
 	s.opts.Outages.Failed(s.member, s.failures)
 
 	// Once for each outage that follows another.

@@ -41,6 +41,8 @@ func TestUnavailable_RecoversLikeOutOfReach(t *testing.T) {
 		{Class: shipper.Transient, Code: "connection", Record: -1, Unreached: true},
 		{Class: shipper.Throttled, Code: "ServiceUnavailableException", Record: -1},
 		{Class: shipper.Transient, Code: "InternalFailure", Record: -1},
+		{Class: shipper.Transient, Code: "502", Record: -1, Between: true},
+		{Class: shipper.Throttled, Code: "503", Record: -1, Between: true},
 	}
 	sum := make([]time.Duration, len(kinds))
 	for range 12 {
@@ -94,4 +96,33 @@ func recoveryOfAll(t *testing.T, destinations int, outage time.Duration, err *sh
 		r.finish()
 	}
 	return took, tries.Load()
+}
+
+// While a proxy rejects the requests of all destinations of an endpoint, twenty of them have little more than the requests of one.
+// An error of the service itself may concern one stream, so each tries for itself then.
+func TestUnavailable_OneTriesForAllBehindAProxy(t *testing.T) {
+	const outage = 10 * time.Minute
+	for _, err := range []*shipper.Error{
+		{Class: shipper.Transient, Code: "502", Record: -1, Between: true},
+		{Class: shipper.Throttled, Code: "503", Record: -1, Between: true},
+		{Class: shipper.Throttled, Code: "ServiceUnavailableException", Record: -1},
+	} {
+		tries := func(destinations int) (n int64) {
+			synctest.Test(t, func(t *testing.T) {
+				var took time.Duration
+				if took, n = recoveryOfAll(t, destinations, outage, err); took > 35*time.Second {
+					t.Errorf("%s: %d destinations take events again after %s, want that after the longest delay, 30 s", err.Code, destinations, took)
+				}
+			})
+			return n
+		}
+		one, twenty := tries(1), tries(20)
+		t.Logf("%s: %d requests of one destination, %d of twenty", err.Code, one, twenty)
+		switch {
+		case err.Between && twenty > 2*one+20:
+			t.Errorf("%s: got %d requests of one destination, %d of twenty; want that one tries for all after its first request", err.Code, one, twenty)
+		case !err.Between && twenty < 10*one:
+			t.Errorf("%s: got %d requests of one destination, %d of twenty; want that each tries for itself", err.Code, one, twenty)
+		}
+	}
 }

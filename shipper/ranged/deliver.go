@@ -146,19 +146,18 @@ func (s *Shipper) fail(at step, failure *shipper.Error, started time.Time) {
 	s.failures = s.opts.Retry.Outage(s.failures, failure, time.Now())
 	s.failedAt, s.gained = max(s.failedAt, at), false
 	reached := failure.Class != shipper.Transient || failure.Code == shipper.CodeTimeout
-	if next, unreached := s.bandwidth.path.Failed(failure, reached, time.Now()); unreached {
-		s.failures.Delay.Until = next
-	}
+	s.failures.Delay.Until = s.bandwidth.path.Failed(failure, reached, time.Now(), s.failures.Delay.Until)
 	s.opts.Outages.Failed(s.member, s.failures)
 }
 
 // succeeded ends the failures of a step and of earlier ones. After a failed Commit, only a Commit shows that the destination
 // takes ranges again.
 func (s *Shipper) succeeded(at step) {
-	if at == committing { // earlier steps need no connection
+	ends := s.failures != nil && at >= s.failedAt
+	if ends || at == committing { // an earlier step that has not failed may need no connection
 		s.bandwidth.path.Reached()
 	}
-	if s.failures != nil && at >= s.failedAt {
+	if ends {
 		now := time.Now()
 		s.bandwidth.reportBack(s.failures.Last.Class)
 		s.failures, s.failedAt = nil, 0

@@ -215,6 +215,48 @@ func TestReport_CatchingUpOfRanges(t *testing.T) {
 	}
 }
 
+// A proxy rejected two destinations, and takes the requests of the first one again: one that adds to a range shows that as well as one
+// that ends it. So the first one does not wait for its turn beside the second, also if its range stays open.
+func TestRange_AnAddThatGetsThroughEndsTheTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rejected := fails(shipper.Transient)
+		rejected.Between = true
+		var away atomic.Bool
+		away.Store(true)
+		rigs := make([]*rig, 2)
+		shared := shipper.NewLink(0)
+		for i := range rigs {
+			r := newRig(t, wal.Options{}, 1000, 20*time.Second)
+			r.halt(time.Second)
+			r.more.Link, r.more.Endpoint = shared, "https://there"
+			r.sink.fault = func(now string) fault {
+				if away.Load() && now == "add" {
+					return fault{err: rejected}
+				}
+				return fault{delay: 5 * time.Millisecond}
+			}
+			if i == 1 {
+				r.sink.fault = func(string) fault { return fault{err: rejected} }
+			}
+			r.open()
+			r.append(10, 100)
+			rigs[i] = r
+		}
+		first, second := rigs[0], rigs[1]
+		time.Sleep(time.Minute)
+		away.Store(false)
+		for first.ship.Report().State != shipper.Running {
+			time.Sleep(100 * time.Millisecond)
+		}
+		time.Sleep(21 * time.Second) // the range is open for 20 s
+		if st := first.cursor.Stat(); st.Pending.Events > 0 {
+			t.Errorf("got %+v, want all delivered beside a destination that is rejected", st)
+		}
+		first.finish()
+		second.halt(time.Second)
+	})
+}
+
 // A log that an open range fills is emptied, though the range is neither full nor due.
 func TestRange_IsSealedWhenTheLogIsCrowded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

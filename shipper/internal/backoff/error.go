@@ -39,6 +39,9 @@ type Error struct {
 	// Unreached: no connection to the service was made in time, or its host was silent. The other destinations of the endpoint
 	// cannot reach it either.
 	Unreached bool
+	// Between: a status of the class 5xx without an error of the service. A proxy or a load balancer gave it, as far as is known to
+	// all destinations of the endpoint.
+	Between bool
 	// RetryAfter is the service's own delay, a floor for ours; 0: it named none.
 	RetryAfter time.Duration
 }

@@ -20,16 +20,59 @@ const (
 	sameCause = time.Second
 )
 
-// endpoint is a service that senders reach over the Link. While it is out of reach, one sender at a time tries it.
+// endpoint is a service that senders reach over the Link. While it is out of reach, or something before it rejects all requests,
+// one sender at a time tries it.
 type endpoint struct {
 	paths []*Path
 	tried bool // the first request to it has had an outcome, or took longer than its lease
 
 	failure *backoff.Error // the last one; nil: it is in reach
-	since   time.Time      // when it went out of reach
-	next    time.Time      // the next try
-	prober  *Path          // the sender that tries it; nil: none
-	until   time.Time      // the end of the prober's lease
+	turn
+
+	// Senders whose requests are rejected between them and the service, all of them as far as is known, try in turn too.
+	rejecting turn
+	accepted  time.Time // when a request of any sender last got through
+}
+
+// turn lets one of several senders try at a time.
+type turn struct {
+	since  time.Time // the beginning of the failures
+	next   time.Time // the next try
+	prober *Path     // the sender that tries; nil: none
+	until  time.Time // the end of the prober's lease
+}
+
+// take gives a turn that is due to p. Otherwise it returns when to ask again.
+func (t *turn) take(p *Path, now time.Time) (again time.Time, ok bool) {
+	switch {
+	case now.Before(t.next):
+		return t.next, false
+	case t.prober != nil && t.prober != p && now.Before(t.until):
+		return t.until, false
+	}
+	t.prober, t.until = p, now.Add(lease)
+	return again, true
+}
+
+// wait returns the longest time to the next try.
+func (t *turn) wait(now time.Time, retry *backoff.Retry) time.Duration {
+	return min(max(now.Sub(t.since)/patience, retry.Initial), retry.Max)
+}
+
+// draw returns when a sender asks for its turn again. It is drawn, so that a sender that is rejected for a cause of its own is not
+// always the next one.
+func (t *turn) draw(now time.Time) time.Time {
+	if !now.Before(t.next) { // a try is under way
+		return now.Add(min(t.until.Sub(now), time.Second))
+	}
+	return t.next.Add(rand.N(t.next.Sub(now)/4 + 1))
+}
+
+// end ends the turn of p, if it has it.
+func (t *turn) end(p *Path) {
+	if t.prober == p {
+		t.prober = nil
+	}
 }
 
 // Path is one sender's way to an endpoint. Its methods may be called from any goroutine. A nil Path is that of a sender without
@@ -42,8 +85,9 @@ type Path struct {
 	claim *Claim
 
 	// Guarded by link.mu:
-	rejected time.Time // when the service began to reject all requests of the sender; zero: it does not
-	accepted bool      // it takes those of another one again, and the sender has not called TakeAccepted since
+	rejected time.Time      // when the service began to reject all requests of the sender; zero: it does not
+	between  *backoff.Error // the last rejection, if it is one between the sender and the service; nil: the sender tries for itself
+	accepted bool           // it takes those of another one again, and the sender has not called TakeAccepted since
 }
 
 // Path returns the claim's way to the endpoint with that name. retry bounds the time between two tries.
@@ -69,9 +113,10 @@ func (p *Path) Leave() {
 	p.link.mu.Lock()
 	defer p.link.mu.Unlock()
 	if p.to.prober == p {
-		p.to.prober = nil
 		p.triedLocked()
 	}
+	p.to.end(p)
+	p.to.rejecting.end(p)
 	if p.to.paths = slices.DeleteFunc(p.to.paths, func(o *Path) bool { return o == p }); len(p.to.paths) == 0 {
 		delete(p.link.endpoints, p.name)
 	}
@@ -120,29 +165,28 @@ func (p *Path) tryLocked(now time.Time) (Hold, bool) {
 	switch {
 	case p.link.down != nil:
 		return Hold{now.Add(backoff.Forever), p.link.down}, false
-	case e.failure == nil:
-		return Hold{}, true
-	case now.Before(e.next):
-		return Hold{e.next, e.failure}, false
-	case e.prober != nil && e.prober != p && now.Before(e.until):
-		return Hold{e.until, e.failure}, false
+	case e.failure != nil:
+		again, ok := e.take(p, now)
+		return Hold{again, e.failure}, ok
+	case p.between != nil:
+		if _, ok := e.rejecting.take(p, now); !ok {
+			return Hold{e.rejecting.draw(now), p.between}, false
+		}
 	}
-	e.prober, e.until = p, now.Add(lease)
 	return Hold{}, true
 }
 
-// Failed notes that a request of the sender has failed. reached means that some of its bytes went out, or that the service
-// rejected it. If the endpoint was out of reach, Failed returns the time of the next try.
-func (p *Path) Failed(err *backoff.Error, reached bool, now time.Time) (next time.Time, unreached bool) {
+// Failed notes that a request of the sender has failed. reached means that some of its bytes went out, or that the service rejected
+// it. again is the next try of a sender that tries for itself. Failed returns it, or the one of senders that try in turn.
+func (p *Path) Failed(err *backoff.Error, reached bool, now, again time.Time) (next time.Time) {
 	if p == nil {
-		return next, false
+		return again
 	}
 	p.link.mu.Lock()
 	defer p.link.mu.Unlock()
 	e := p.to
-	if e.prober == p {
-		e.prober = nil
-	}
+	e.end(p)
+	e.rejecting.end(p)
 	defer p.triedLocked()
 	if !err.Unreached {
 		if reached {
@@ -151,16 +195,43 @@ func (p *Path) Failed(err *backoff.Error, reached bool, now time.Time) (next tim
 		if p.rejected.IsZero() {
 			p.rejected = now
 		}
-		return next, false
+		return p.rejectedLocked(err, now, again)
 	}
 	if e.failure == nil {
 		e.since = now
 	}
 	if e.failure = err; !now.Before(e.next) {
-		wait := min(max(now.Sub(e.since)/patience, p.retry.Initial), p.retry.Max)
+		wait := e.wait(now, p.retry)
 		e.next = now.Add(wait - rand.N(wait/4+1))
 	}
-	return e.next, true
+	return e.next
+}
+
+// rejectedLocked returns the time of the next try after a rejection. Something between the senders and the service rejects the
+// requests of all of them, as far as is known, if none got through since. Then they try in turn.
+func (p *Path) rejectedLocked(err *backoff.Error, now, again time.Time) (next time.Time) {
+	e := p.to
+	if p.between = err; !err.Between || p.rejected.Before(e.accepted.Add(-sameCause)) {
+		p.between = nil
+		return again
+	}
+	t := &e.rejecting
+	if t.since.IsZero() {
+		t.since = p.rejected
+	}
+	if !now.Before(t.next) {
+		t.next = now.Add(t.wait(now, p.retry) / 4 * 3)
+	}
+	if !slices.ContainsFunc(e.paths, func(o *Path) bool { return o != p && o.between != nil }) { // it is alone
+		if again.Before(t.next) {
+			t.next = again
+		}
+		return again
+	}
+	if next = t.draw(now); next.Before(now.Add(err.RetryAfter)) {
+		return now.Add(err.RetryAfter)
+	}
+	return next
 }
 
 // Reached notes that a request got through. The other senders to the endpoint are notified if it was out of reach, or if the
@@ -171,8 +242,22 @@ func (p *Path) Reached() {
 	}
 	p.link.mu.Lock()
 	defer p.link.mu.Unlock()
+	now := time.Now()
+	p.to.accepted = now
+	p.to.freeLocked()
 	p.reachedLocked()
-	p.acceptedLocked(time.Now())
+	p.acceptedLocked(now)
+}
+
+// freeLocked lets each sender try for itself after rejections.
+func (e *endpoint) freeLocked() {
+	if e.rejecting.since.IsZero() { // all do
+		return
+	}
+	e.rejecting = turn{}
+	for _, p := range e.paths {
+		p.between = nil
+	}
 }
 
 // acceptedLocked ends the rejections of the sender. The other senders whose rejections began with them, or since, may try
@@ -203,7 +288,7 @@ func (p *Path) TakeAccepted() bool {
 	return accepted
 }
 
-// Hasten makes the next try due now.
+// Hasten makes the next try due now, after rejections those of all senders.
 func (p *Path) Hasten() {
 	if p == nil {
 		return
@@ -211,6 +296,7 @@ func (p *Path) Hasten() {
 	p.link.mu.Lock()
 	defer p.link.mu.Unlock()
 	p.to.next = time.Time{}
+	p.to.freeLocked()
 }
 
 // triedLocked ends the wait for the first request to the endpoint.
@@ -254,6 +340,7 @@ func (l *Link) SetUp() {
 	l.down = nil
 	for _, e := range l.endpoints {
 		e.next, e.prober, e.since = time.Time{}, nil, time.Now()
+		e.freeLocked()
 	}
 	l.newsLocked()
 }

@@ -51,7 +51,7 @@ func TestPath_OneTriesForAll(t *testing.T) {
 				for _, s := range all {
 					if _, ok := s.Try(time.Now()); ok {
 						n++
-						s.Failed(unreached, false, time.Now())
+						s.Failed(unreached, false, time.Now(), time.Time{})
 					}
 				}
 			}
@@ -81,10 +81,7 @@ func TestPath_WaitGrowsWithTheOutage(t *testing.T) {
 		began := time.Now()
 		for time.Since(began) < 3*time.Hour {
 			s.try(t, true)
-			next, ok := s.Failed(unreached, false, time.Now())
-			if !ok {
-				t.Fatal("the endpoint counts as in reach")
-			}
+			next := s.Failed(unreached, false, time.Now(), time.Time{})
 			wait, most := time.Until(next), max(min(time.Since(began)/8, 5*time.Minute), 100*time.Millisecond)
 			if wait > most || wait < most*3/4 {
 				t.Fatalf("after %s: got a wait of %s, want at most %s", time.Since(began), wait, most)
@@ -113,7 +110,7 @@ func TestPath_OneTriesForAllOnASilentLink(t *testing.T) {
 						if ok {
 							n.Add(1)
 							time.Sleep(10*time.Second + time.Millisecond)
-							s.Failed(unreached, false, time.Now())
+							s.Failed(unreached, false, time.Now(), time.Time{})
 							continue
 						}
 						select {
@@ -137,7 +134,7 @@ func TestPath_HungTryHoldsUpNobodyForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := link.New(0)
 		a, b := join(l, "e", backoff.Retry{}), join(l, "e", backoff.Retry{})
-		a.Failed(unreached, false, time.Now())
+		a.Failed(unreached, false, time.Now(), time.Time{})
 		time.Sleep(time.Second)
 		a.try(t, true)
 		hold := b.try(t, false)
@@ -157,8 +154,8 @@ func TestPath_FirstRequestGoesAlone(t *testing.T) {
 		held bool // all senders are, by the failure
 	}{
 		"reached":     {func(first *traveler) { first.Reached() }, false},
-		"not sent":    {func(first *traveler) { first.Failed(denied, false, time.Now()) }, false},
-		"unreached":   {func(first *traveler) { first.Failed(unreached, false, time.Now()) }, true},
+		"not sent":    {func(first *traveler) { first.Failed(denied, false, time.Now(), time.Time{}) }, false},
+		"unreached":   {func(first *traveler) { first.Failed(unreached, false, time.Now(), time.Time{}) }, true},
 		"sender ends": {func(first *traveler) { first.Leave() }, false},
 		"hung":        {func(first *traveler) { time.Sleep(15 * time.Second) }, false},
 	} {
@@ -196,20 +193,20 @@ func TestPath_OtherErrors(t *testing.T) {
 	l := link.New(0)
 	a, b := join(l, "e", backoff.Retry{}), join(l, "e", backoff.Retry{})
 	denied := &backoff.Error{Class: backoff.Operator, Code: "AccessDenied", Record: -1}
-	a.Failed(denied, true, time.Now())
+	a.Failed(denied, true, time.Now(), time.Time{})
 	b.try(t, true)
-	a.Failed(unreached, false, time.Now())
+	a.Failed(unreached, false, time.Now(), time.Time{})
 	b.try(t, false)
-	a.Failed(denied, false, time.Now())
+	a.Failed(denied, false, time.Now(), time.Time{})
 	b.try(t, false)
-	a.Failed(denied, true, time.Now())
+	a.Failed(denied, true, time.Now(), time.Time{})
 	b.try(t, true)
 }
 
 func TestLink_SetDownAndUp(t *testing.T) {
 	l := link.New(0)
 	a, b := join(l, "e", backoff.Retry{}), join(l, "other", backoff.Retry{})
-	a.Failed(unreached, false, time.Now())
+	a.Failed(unreached, false, time.Now(), time.Time{})
 	down := &backoff.Error{Class: backoff.Transient, Code: "link down", Record: -1, Unreached: true}
 	l.SetDown(down)
 	for _, s := range []*traveler{a, b} {
@@ -242,15 +239,15 @@ func TestPath_AcceptedForAllThatWereRejectedTogether(t *testing.T) {
 		alone, first, second, late, idle := join(l, "e", backoff.Retry{}), join(l, "e", backoff.Retry{}), join(l, "e", backoff.Retry{}),
 			join(l, "e", backoff.Retry{}), join(l, "e", backoff.Retry{})
 		elsewhere := join(l, "other", backoff.Retry{})
-		alone.Failed(rejection, true, time.Now())
+		alone.Failed(rejection, true, time.Now(), time.Time{})
 		time.Sleep(time.Minute)
 		for _, s := range []*traveler{alone, first, elsewhere} {
-			s.Failed(rejection, true, time.Now())
+			s.Failed(rejection, true, time.Now(), time.Time{})
 		}
 		time.Sleep(500 * time.Millisecond)
-		second.Failed(rejection, true, time.Now())
+		second.Failed(rejection, true, time.Now(), time.Time{})
 		time.Sleep(10 * time.Second)
-		late.Failed(rejection, true, time.Now())
+		late.Failed(rejection, true, time.Now(), time.Time{})
 		all := map[string]*traveler{"alone": alone, "first": first, "second": second, "late": late, "idle": idle, "elsewhere": elsewhere}
 		for _, s := range all {
 			select {
@@ -269,4 +266,90 @@ func TestPath_AcceptedForAllThatWereRejectedTogether(t *testing.T) {
 			t.Error("a sender was notified again of the same end")
 		}
 	})
+}
+
+// A proxy rejects the requests of all senders: they try in turn, and a request of any that gets through lets all try. Then one whose
+// requests are rejected all the same tries for itself, and holds up no other.
+func TestPath_InTurnBehindAProxy(t *testing.T) {
+	rejection := &backoff.Error{Class: backoff.Transient, Code: "502", Record: -1, Between: true}
+	synctest.Test(t, func(t *testing.T) {
+		l := link.New(0)
+		a, b, c := join(l, "e", backoff.Retry{}), join(l, "e", backoff.Retry{}), join(l, "e", backoff.Retry{})
+		fail := func(s *traveler, again time.Duration) time.Duration {
+			return time.Until(s.Failed(rejection, true, time.Now(), time.Now().Add(again)))
+		}
+		c.Reached()
+		time.Sleep(time.Minute)
+		if again := fail(a, time.Hour); again != time.Hour {
+			t.Errorf("alone: got a try after %s, want its own after an hour", again)
+		}
+		if again := fail(b, time.Hour); again > time.Second {
+			t.Errorf("beside another: got a try after %s, want the next of both within a second", again)
+		}
+		c.try(t, true) // was not rejected
+		fail(c, 0)
+		time.Sleep(40 * time.Second)
+		a.try(t, true)
+		if hold := b.try(t, false); hold.Error != rejection || time.Until(hold.Until) != time.Second {
+			t.Errorf("beside a try: got a hold of %s for %v, want one of a second", time.Until(hold.Until), hold.Error)
+		}
+		if again := fail(a, 0); again < 3750*time.Millisecond || again > 5*time.Second {
+			t.Errorf("after 40 s: got a try after %s, want 5 s at most", again)
+		}
+		b.try(t, false)
+		time.Sleep(5 * time.Second)
+		b.try(t, true)
+		a.try(t, false)
+		time.Sleep(15 * time.Second)
+		a.try(t, true) // that of b hangs
+		b.Reached()
+		for range 3 {
+			a.try(t, true)
+			b.try(t, true)
+			for _, s := range []*traveler{a, c} {
+				if again := fail(s, time.Hour); again != time.Hour {
+					t.Errorf("rejected although others get through: got a try after %s, want its own after an hour", again)
+				}
+			}
+			fail(b, 0)
+			b.Reached()
+		}
+	})
+}
+
+// One of twenty senders is rejected for a cause of its own, and goes on to be when the others are not any more. They find that out
+// soon all the same: any of them may be the next to try.
+func TestPath_ASenderWithACauseOfItsOwnIsNotAlwaysNext(t *testing.T) {
+	rejection := &backoff.Error{Class: backoff.Transient, Code: "502", Record: -1, Between: true}
+	for range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			l := link.New(0)
+			outage := time.Now().Add(time.Minute)
+			var through atomic.Bool
+			var all sync.WaitGroup
+			for i := range 20 {
+				s := join(l, "e", backoff.Retry{})
+				all.Go(func() {
+					for !through.Load() {
+						hold, ok := s.TryInTurn(time.Now())
+						if !ok {
+							time.Sleep(time.Until(hold.Until))
+							continue
+						}
+						time.Sleep(20 * time.Millisecond)
+						if i > 0 && time.Now().After(outage) {
+							s.Reached()
+							if late := time.Since(outage); late > 45*time.Second && !through.Swap(true) {
+								t.Errorf("got through %s after the outage, want 45 s at most", late)
+							}
+							through.Store(true)
+							return
+						}
+						time.Sleep(time.Until(s.Failed(rejection, true, time.Now(), time.Now())))
+					}
+				})
+			}
+			all.Wait()
+		})
+	}
 }

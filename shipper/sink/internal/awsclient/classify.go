@@ -65,6 +65,7 @@ func between(e *shipper.Error, status int) {
 		e.Class = shipper.Operator
 	}
 	e.TooLarge = status == http.StatusRequestEntityTooLarge
+	e.Between = status >= 500
 }
 
 // classifyRecord maps the code and text of one record's result to a shipper.Error. Only transient and throttling codes

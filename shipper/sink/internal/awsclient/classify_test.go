@@ -310,10 +310,10 @@ func send(t *testing.T, o sink.AWS) shipper.Response {
 }
 
 // A proxy's response is not the service's. It makes no dead letters, and a batch that is too large for a proxy may be
-// tried in smaller ones.
+// tried in smaller ones. A status of the class 5xx concerns all destinations.
 func TestProxy_BuriesNothing(t *testing.T) {
 	for _, body := range []string{"<html>413 Request Entity Too Large</html>", "", `{"message":"Request Too Long"}`, "{}"} {
-		for _, status := range []int{400, 403, 404, 405, 413, 414, 431, 502} {
+		for _, status := range []int{400, 403, 404, 405, 413, 414, 431, 502, 503} {
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				io.Copy(io.Discard, r.Body)
 				w.WriteHeader(status)
@@ -321,7 +321,7 @@ func TestProxy_BuriesNothing(t *testing.T) {
 			}))
 			got := send(t, sink.AWS{Region: "eu-west-1", Endpoint: srv.URL, Credentials: credentials.NewStaticCredentialsProvider("A", "s", "")})
 			srv.Close()
-			if got.Err == nil || got.Err.Class == shipper.Poison || got.Err.TooLarge != (status == 413) {
+			if got.Err == nil || got.Err.Class == shipper.Poison || got.Err.TooLarge != (status == 413) || got.Err.Between != (status >= 500) {
 				t.Errorf("%d %q: got %+v", status, body, got.Err)
 			}
 		}
