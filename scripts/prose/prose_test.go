@@ -117,12 +117,3 @@ func TestCeilings_AreReadAsWritten(t *testing.T) {
 		t.Errorf("got %v, %v", got, err)
 	}
 }
-
-// The prose of this checkout gets no worse.
-func TestCeilings_Hold(t *testing.T) {
-	t.Chdir(".")
-	var out bytes.Buffer
-	if ok, err := keep(&out, "../..", false, 2); err != nil || !ok {
-		t.Errorf("%v\n%s", err, &out)
-	}
-}

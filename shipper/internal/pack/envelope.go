@@ -231,18 +231,22 @@ func appendOneLine(dst, data []byte) []byte {
 func stringSize[T string | []byte](s T) int {
 	n := len(`""`)
 	for i := 0; i < len(s); {
-		if c := s[i]; c < utf8.RuneSelf {
-			n += asciiSize(c)
-			i++
-			continue
+		plain := plainBlocks(s[i:])
+		i, n = i+plain, n+plain
+		for end := min(i+block, len(s)); i < end; {
+			if c := s[i]; c < utf8.RuneSelf {
+				n += asciiSize(c)
+				i++
+				continue
+			}
+			r, width := decodeRune(s[i:])
+			if r == utf8.RuneError && width == 1 {
+				n += len(string(utf8.RuneError))
+			} else {
+				n += width
+			}
+			i += width
 		}
-		r, width := decodeRune(s[i:])
-		if r == utf8.RuneError && width == 1 {
-			n += len(string(utf8.RuneError))
-		} else {
-			n += width
-		}
-		i += width
 	}
 	return n
 }
@@ -257,26 +261,49 @@ func asciiSize(c byte) int {
 	return 1
 }
 
+// block is the number of bytes that plainBlocks looks at together.
+const block = 8
+
+// plainBlocks returns the length of the first blocks that a JSON string holds as they are: ASCII without control characters, quotes
+// and backslashes.
+func plainBlocks[T string | []byte](s T) (n int) {
+	const each, top = 0x0101010101010101, 0x8080808080808080
+	for ; n+block <= len(s); n += block {
+		b := s[n : n+block]
+		x := uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
+			uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+		// A subtraction sets the top bit of the first byte that is less than the subtracted one.
+		quote, backslash := x^each*'"', x^each*'\\'
+		if (x|(x-each*' ')|(quote-each)|(backslash-each))&top != 0 {
+			return n
+		}
+	}
+	return n
+}
+
 // appendString appends s as a JSON string. Invalid UTF-8 becomes U+FFFD.
 func appendString[T string | []byte](dst []byte, s T) []byte {
 	dst = append(dst, '"')
 	start := 0
 	for i := 0; i < len(s); {
-		var plain bool
-		c, width := s[i], 1
-		if c < utf8.RuneSelf {
-			plain = asciiSize(c) == 1
-		} else {
-			var r rune
-			r, width = decodeRune(s[i:])
-			plain = r != utf8.RuneError || width > 1
+		i += plainBlocks(s[i:])
+		for end := min(i+block, len(s)); i < end; {
+			var plain bool
+			c, width := s[i], 1
+			if c < utf8.RuneSelf {
+				plain = asciiSize(c) == 1
+			} else {
+				var r rune
+				r, width = decodeRune(s[i:])
+				plain = r != utf8.RuneError || width > 1
+			}
+			if !plain {
+				dst = append(dst, s[start:i]...)
+				dst = appendEscaped(dst, c)
+				start = i + width
+			}
+			i += width
 		}
-		if !plain {
-			dst = append(dst, s[start:i]...)
-			dst = appendEscaped(dst, c)
-			start = i + width
-		}
-		i += width
 	}
 	dst = append(dst, s[start:]...)
 	return append(dst, '"')

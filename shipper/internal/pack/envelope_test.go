@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -149,5 +150,41 @@ func TestEnvelope_IsOneLineOfTheSizeThatItSays(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Every byte is escaped, or not, wherever it stands in a text: between others of its kind, beside such as need no escape, and at the end.
+func TestEnvelope_EscapesEachByteAnywhere(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	specials := []string{"\"", "\\", "\n", "\r", "\t", "\x00", "\x1f", " ", "!", "~", "\x7f", "é", "€", "😀", "\u2028", "\uFFFD"}
+	for range 3000 {
+		var b strings.Builder
+		for n, dense := r.IntN(70), 1+r.IntN(20); n > 0; n-- {
+			if r.IntN(dense) == 0 {
+				b.WriteString(specials[r.IntN(len(specials))])
+			} else {
+				b.WriteByte(byte(r.IntN(utf8.RuneSelf)))
+			}
+		}
+		checkEnvelope(t, pack.EnvelopeText, wal.Event{Key: b.String(), Data: []byte(b.String()), Offset: 1, Attributes: map[string]string{b.String(): "v"}})
+	}
+}
+
+func BenchmarkEnvelope_Text(b *testing.B) {
+	for name, unit := range map[string]string{"plain": strings.Repeat("plain text ", 10), "json": `{"sensor":"meter-12","temperature":21.53,"ok":true}`} {
+		data := []byte(strings.Repeat(unit, 20<<10/len(unit)))
+		v := &pack.Envelope{Log: "l", Stream: "s", Format: pack.EnvelopeText}
+		e := &wal.Event{Key: "k", Data: data, Offset: 1}
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(data)))
+			line := make([]byte, 0, 2*len(data))
+			for b.Loop() {
+				if v.Size(e) != len(v.Append(line, e)) {
+					b.Fatal("size and line differ")
+				}
+			}
+		})
 	}
 }
