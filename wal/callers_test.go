@@ -1,6 +1,7 @@
 package wal_test
 
 import (
+	"math/rand/v2"
 	"slices"
 	goSync "sync"
 	"testing"
@@ -42,7 +43,7 @@ func TestCallers_ShareTheCommitsOfASlowDisk(t *testing.T) {
 				group.Go(func() {
 					for range rounds {
 						waits[i] = append(waits[i], timedAppend(t, l))
-						time.Sleep(time.Duration(i) * 200 * time.Microsecond) // the way back
+						time.Sleep(min(time.Duration(i)*commit/40, 9*time.Millisecond)) // the way back
 					}
 				})
 			}
@@ -76,7 +77,7 @@ func TestCallers_LoneOneDoesNotWaitForOthers(t *testing.T) {
 				group.Go(func() { timedAppend(t, l) })
 			}
 			group.Wait()
-			most := commit + min(commit/8, 10*time.Millisecond)
+			most := commit + min(commit/4, 10*time.Millisecond)
 			if commit < 2*time.Millisecond {
 				most = commit
 			}
@@ -90,6 +91,35 @@ func TestCallers_LoneOneDoesNotWaitForOthers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Producers that append whenever they have something wait for hardly more than the rest of a commit and their own.
+func TestCallers_OthersDoNotWaitForThoseThatDoNotReturn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const commit, producers, rounds = 20 * time.Millisecond, 40, 50
+		l := openSlow(t, commit)
+		var group goSync.WaitGroup
+		waited := make([]time.Duration, producers)
+		for i := range producers {
+			r := rand.New(rand.NewPCG(uint64(i), 1))
+			group.Go(func() {
+				for range rounds {
+					time.Sleep(time.Duration(r.ExpFloat64() * float64(20*commit)))
+					waited[i] += timedAppend(t, l)
+				}
+			})
+		}
+		group.Wait()
+		sum := time.Duration(0)
+		for _, w := range waited {
+			sum += w
+		}
+		if mean := sum / (producers * rounds); mean > commit*31/20 {
+			t.Errorf("an append waited for %v at the mean, want at most 1.55 commits of %v", mean, commit)
+		} else {
+			t.Logf("an append waited for %.2f commits at the mean", mean.Seconds()/commit.Seconds())
+		}
+	})
 }
 
 // A log that closes does not wait for callers.

@@ -9,7 +9,9 @@ import (
 
 const (
 	// returnPart is the part of a commit's time within which its callers are expected to append again.
-	returnPart = 8
+	returnPart = 4
+	// Callers that have not done so are awaited for less and less time, down to an eighth of that, except each fourth time.
+	leastShift, doubtAgain = 3, 4
 	// slowCommit is the shortest commit after which a wait is worth it: timers are not exact, and a short commit is over soon.
 	slowCommit = 2 * time.Millisecond
 	// longestReturn bounds the wait: callers return within a few milliseconds, however slow the disk is.
@@ -26,6 +28,7 @@ type callers struct {
 	// Owned by the leader.
 	expected int64     // callers of the last group, and those that were in the queue when it ended
 	until    time.Time // the end of the wait for them
+	failed   int       // waits in a row that ended without them
 }
 
 // add notes that a caller has appended.
@@ -50,18 +53,21 @@ func (c *callers) await(closing <-chan struct{}) {
 	c.enough.Store(c.expected)
 	defer c.enough.Store(0)
 	if c.queued.Load() >= c.expected {
+		c.failed = 0
 		return
 	}
 	timer := time.NewTimer(time.Until(c.until))
 	defer timer.Stop()
 	select {
 	case <-c.arrived:
+		c.failed = 0
 	case <-timer.C:
+		c.failed++
 	case <-closing:
 	}
 }
 
-// committed notes that the callers of a group have their responses, after a commit that took that time.
+// committed notes that the callers of a group get their responses now, after a commit that took that time.
 func (c *callers) committed(g *group, took time.Duration) {
 	c.expected = 0
 	if took < slowCommit {
@@ -73,5 +79,9 @@ func (c *callers) committed(g *group, took time.Duration) {
 			c.expected++
 		}
 	}
-	c.until = time.Now().Add(min(took/returnPart, longestReturn))
+	wait := took / returnPart
+	if c.failed%doubtAgain != 0 {
+		wait >>= min(c.failed, leastShift)
+	}
+	c.until = time.Now().Add(min(wait, longestReturn))
 }

@@ -43,8 +43,8 @@ func (c *Committer) commitNext() (more bool) {
 				queue.Poke(c.wake)
 			})
 		}
+		c.callers.committed(g, took) // before any of them returns
 		g.respond(c, err)
-		c.callers.committed(g, took)
 	}
 	return len(c.waiting) > 0 && !c.full
 }
