@@ -134,7 +134,7 @@ func TestMeasureSlowSyncs(t *testing.T) {
 	}
 	var table sheet
 	for _, sync := range []time.Duration{10 * time.Millisecond, 20 * time.Millisecond, 30 * time.Millisecond} {
-		for _, callers := range []int{1, 8} {
+		for _, callers := range []int{1, 8, 64} {
 			name := fmt.Sprintf("syncs of %v, %d callers", sync, callers)
 			t.Run(name, func(t *testing.T) { table.add(name, slowSyncs(t, sync, callers)) })
 		}
@@ -146,7 +146,7 @@ func slowSyncs(t *testing.T, delay time.Duration, callers int) string {
 	card := newCard(t)
 	streams, names := fileStreams(t, 1)
 	a := newAgent(t, filepath.Join(card.Mount, "data"), streams)
-	a.under = []string{"strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync",
+	a.under = []string{"strace", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync",
 		"-e", fmt.Sprintf("inject=fdatasync,fsync:delay_exit=%d", delay.Microseconds())}
 	a.start()
 	a.produce(names[0], 100)
