@@ -9,7 +9,7 @@ FUZZ     ?= 20s
 RACE     := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: check help build demo lint short test standins test-386 test-dist dist cross demo-arm clients prose mutate fuzz bench man generate clean
+.PHONY: check help build demo lint short test standins test-386 test-dist dist cross demo-arm clients peers prose mutate fuzz bench man generate clean
 
 # make check leaves out the packages whose short tests take more than a few seconds.
 SLOW     := standpipe/(wal|wal/inspect|wal/deadletter|shipper|shipper/ranged|shipper/sink/s3|agent|agent/ingest/internal/connlimit)$$
@@ -61,6 +61,9 @@ test-dist: ## build a release for this machine twice, install its packages in a 
 	cd scripts/dist && $(GO) vet ./... && \
 	STANDPIPE_NOT_TESTED=$(CURDIR)/bin/not-tested-dist $(GO) test -timeout 20m ./...
 	@sed 's/^/test-dist: NOT TESTED on this machine: /' bin/not-tested-dist
+
+peers: ## measure other programs of the field beside standpipe; BENCH=pattern chooses
+	cd test/peers && $(GO) vet ./... && $(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime 2000x ./...
 
 clients: ## write the packages of the clients for Python and Node.js into dist/
 	@mkdir -p dist
