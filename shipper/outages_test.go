@@ -90,9 +90,12 @@ func newOutageTest(t *testing.T, streams int) *outageTest {
 	return x
 }
 
-func (x *outageTest) add() {
+func (x *outageTest) add() { x.addLarge(1) }
+
+// addLarge appends an event of so many bytes to each stream.
+func (x *outageTest) addLarge(size int) {
 	for i := range x.ships {
-		b := &wal.Batch{Stream: fmt.Sprint("s", i), Events: []wal.Event{{Key: "k", Data: []byte("x"), Time: 1}}}
+		b := &wal.Batch{Stream: fmt.Sprint("s", i), Events: []wal.Event{{Key: "k", Data: make([]byte, size), Time: 1}}}
 		if _, err := x.log.Append(context.Background(), b); err != nil {
 			x.t.Fatal(err)
 		}
@@ -129,11 +132,11 @@ func TestOutages_AreOneLineForAllDestinationsOfAnEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newOutageTest(t, 20)
 		x.answer(&shipper.Error{Class: shipper.Transient, Code: "connection", Text: "refused", Record: -1})
-		x.add()
+		x.addLarge(100 << 10)
 		time.Sleep(50 * time.Second)
 		x.want("[WARN]", 1)
 		x.answer(&shipper.Error{Class: shipper.Transient, Code: "503", Record: -1}) // the same outage
-		x.add()
+		x.addLarge(100 << 10)
 		time.Sleep(8 * time.Minute)
 		x.want("does not take records", 1)
 		x.want("still do not take records", 3) // after about 1, 3 and 7 minutes
@@ -157,6 +160,7 @@ func TestOutages_AreToldAgainEveryHourAtTheRarest(t *testing.T) {
 		if n := strings.Count(x.said.String(), "still do not"); n < 11 || n > 14 {
 			t.Errorf("got %d summaries in eight hours, want one an hour", n)
 		}
+		x.want("log_full_in=", 0) // at one byte a day it is never full
 		x.answer(nil)
 		x.end()
 	})

@@ -106,6 +106,9 @@ func classOf(t *backoff.Failures) backoff.Class {
 	return t.Last.Class
 }
 
+// longForecast is the time from which on it does not matter when the log is full.
+const longForecast = 365 * 24 * time.Hour
+
 // summarizeLocked logs the state of an outage that goes on.
 func (o *Outages) summarizeLocked(out *outage, c cause, t *backoff.Failures, now time.Time) {
 	out.every = min(2*out.every, lastSummary)
@@ -116,7 +119,7 @@ func (o *Outages) summarizeLocked(out *outage, c cause, t *backoff.Failures, now
 	}
 	fields := []any{"endpoint", c.endpoint, "destinations", len(out.members), "for", now.Sub(out.since).Round(time.Second),
 		"failures", out.failures, "events_waiting", waiting, "error", t.Text()}
-	if left, grows := o.untilFull(out, now); grows {
+	if left, grows := o.untilFull(out, now); grows && left < longForecast {
 		fields = append(fields, "log_full_in", left.Round(time.Second))
 	}
 	o.logger.Warn("destinations still do not take records", fields...)
