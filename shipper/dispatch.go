@@ -52,11 +52,11 @@ func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
 		if batch == nil {
 			return wake
 		}
-		if left, waits := s.outOfReach(now); waits {
-			return left
-		}
 		if under > 0 && !s.batcher.sizer.Beside(under+batch.Size(), batch.Full()) {
 			return longRequest
+		}
+		if left, waits := s.outOfReach(now); waits {
+			return left
 		}
 		charged, ok := s.bandwidth.reserve(batch.Size())
 		if !ok {

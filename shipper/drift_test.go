@@ -1,6 +1,7 @@
 package shipper_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
@@ -15,7 +16,7 @@ import (
 // A backlog goes through a slow link: at any time, the newest event that has arrived and the oldest that has not are as far
 // apart as a request is long, which takes up to six seconds, whatever their keys.
 func TestCatchUp_KeysStayTogether(t *testing.T) {
-	for seed := range uint64(10) {
+	for seed := range uint64(13) {
 		drawn := rand.New(rand.NewPCG(seed, 76))
 		rate := []int{2_000, 8_000, 32_000, 64_000}[drawn.IntN(4)]
 		shape := []shipper.Shape{kinesisShape(), firehoseShape()}[drawn.IntN(2)]
@@ -137,6 +138,46 @@ func TestSlowLink_AFailingLaneHoldsBackNoOther(t *testing.T) {
 			r.finish()
 		})
 	}
+}
+
+// unresponsive is a slow link whose service does not respond to one request, once hangs is set.
+type unresponsive struct {
+	*narrowband
+	hangs atomic.Bool
+}
+
+func (h *unresponsive) Send(ctx context.Context, batch []shipper.Record) shipper.Response {
+	if h.hangs.CompareAndSwap(true, false) {
+		<-ctx.Done()
+		return shipper.Response{Err: &shipper.Error{Class: shipper.Transient, Code: shipper.CodeTimeout, Record: -1}}
+	}
+	return h.narrowband.Send(ctx, batch)
+}
+
+// On a slow link one request goes out at a time. One that takes long holds up the others for a while only.
+func TestSlowLink_ARequestThatHangsHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const rate, size, events = 8_000, 400, 2_400
+		shape := kinesisShape()
+		shape.BatchRecords, shape.MaxBatch, shape.AimBatch, shape.MaxRecord, shape.AimRecord = 500, 4<<20, 4<<20, 64<<10, 24<<10
+		svc := newService(t, shape)
+		sink := &unresponsive{narrowband: &narrowband{service: svc, rate: rate, line: make(chan struct{}, 1)}}
+		r := &rig{t: t, svc: svc, sink: sink, opts: shipper.Options{Link: shipper.NewLink(0), Retry: shipper.Retry{Timeout: 2 * time.Minute}}}
+		r.inMemory()
+		r.src.sendLong(events, size, 20)
+		r.start()
+		time.Sleep(20 * time.Second) // the link has shown its speed
+		sink.hangs.Store(true)
+		for sink.hangs.Load() {
+			time.Sleep(100 * time.Millisecond)
+		}
+		arrived := svc.arrived()
+		time.Sleep(time.Minute)
+		if got := svc.arrived() - arrived; got < 100 {
+			t.Errorf("got %d events in a minute beside a request that hangs, want the most of them", got)
+		}
+		r.finish()
+	})
 }
 
 // Something on the way to a fast service rejects large requests. A key with a long backlog, which goes in one small request after
