@@ -42,7 +42,7 @@ stream "s" {
 func appendOf(t *testing.T, client standpipev1.IngestClient, bytes int) codes.Code {
 	t.Helper()
 	r := &standpipev1.AppendRequest{Stream: "s", Events: []*standpipev1.Event{{PartitionKey: "k", Data: []byte(strings.Repeat("x", bytes))}}}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, err := client.Append(ctx, r)
 	return status.Code(err)

@@ -35,7 +35,7 @@ func codeOf(t *testing.T, client standpipev1.IngestClient, stream, key string, d
 	for _, d := range data {
 		r.Events = append(r.Events, &standpipev1.Event{PartitionKey: key, Data: []byte(d)})
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, err := client.Append(ctx, r)
 	return status.Code(err)

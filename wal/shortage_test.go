@@ -75,10 +75,10 @@ func shortOf(dir string) int {
 	return 0
 }
 
-// again calls f until it succeeds, at most for the time that a producer would wait.
+// again calls f until it succeeds, at most for the seconds that a producer would wait.
 func again(what string, f func() error) bool {
 	var err error
-	for range 40 {
+	for range 1000 {
 		if err = f(); err == nil {
 			return true
 		}

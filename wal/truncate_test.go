@@ -44,10 +44,11 @@ func TestTruncation_DelaysNoAppendAndNoRoll(t *testing.T) {
 
 func TestTruncation_DelaysASyncByAFewUnlinksOnly(t *testing.T) {
 	const most = 32
-	unlinked, release := 0, make(chan struct{})
+	unlinked, settled, release := 0, make(chan struct{}), make(chan struct{})
 	o := wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10, MaxSize: 64 << 20}.WithUnlink(func(path string) error {
 		if unlinked++; unlinked == 1 {
-			time.Sleep(100 * time.Millisecond) // by now the sync waits, at most for this pass and the next
+			<-settled
+			time.Sleep(500 * time.Millisecond) // by now the sync waits, at most for this pass and the next
 		}
 		if unlinked > 2*most {
 			<-release
@@ -57,6 +58,7 @@ func TestTruncation_DelaysASyncByAFewUnlinksOnly(t *testing.T) {
 	l := open(t, o)
 	p := appendUntil(t, l, 3*most)
 	settleAll(l, p, p.Stat().Pending)
+	close(settled)
 	sync(t, l) // blocks for ever if it waits for all unlinks
 	close(release)
 }

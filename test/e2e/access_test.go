@@ -80,7 +80,7 @@ identity "meters" {
 identity "web" {
   token_file = "${dir}/web.tokens"
   streams    = ["clicks"]
-  max_events = "5/s"
+  max_events = "1/s"
 }
 identity "local" { uids = [%d] }
 stream "*" {
@@ -114,7 +114,7 @@ func publish(t *testing.T, address, stream string, o client.Options) *client.Err
 		t.Fatal(err)
 	}
 	defer c.Close()
-	p := c.Publisher(stream, client.PublisherOptions{GiveUp: 5 * time.Second})
+	p := c.Publisher(stream, client.PublisherOptions{GiveUp: time.Minute})
 	receipt, err := p.Publish(t.Context(), client.Event{Key: "k", Data: []byte("x")})
 	if err != nil {
 		t.Fatal(err)

@@ -243,7 +243,10 @@ func meetFaults(t *testing.T, f *faulty, destination string, read func() []event
 		a.waitDelivered("clicks", len(sent), time.Minute)
 	}
 	a.stop()
-	v := owing(sent).expectWhole(t, "clicks", read(), f.doubts)
+	got := read()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	v := owing(sent).expectWhole(t, "clicks", got, f.doubts)
 	if v.duplicates < f.doubts || f.doubts == 0 {
 		t.Errorf("got %d events twice, want the %d whose reply was lost", v.duplicates, f.doubts)
 	}

@@ -33,7 +33,7 @@ func appendUntilRefused(t *testing.T, a *agent, sent []event) (acked int, refusa
 	t.Helper()
 	client := a.dial()
 	for acked+10 <= len(sent) {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		_, err := client.Append(ctx, request("s", sent[acked:acked+10]...))
 		cancel()
 		if err != nil {

@@ -44,7 +44,7 @@ func (s *serviceSocket) next() (state string, alive int) {
 	s.t.Helper()
 	buf := make([]byte, 4096)
 	for {
-		if err := s.conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		if err := s.conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 			s.t.Fatal(err)
 		}
 		n, err := s.conn.Read(buf)

@@ -120,7 +120,7 @@ func (w *Web) Raw(text string) net.Conn {
 // StatusOn returns the status of the response on a connection, or 0 when it is closed without one.
 func StatusOn(t *testing.T, conn net.Conn) int {
 	t.Helper()
-	conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	conn.SetReadDeadline(time.Now().Add(time.Minute))
 	r, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		if timeout, ok := err.(net.Error); ok && timeout.Timeout() {

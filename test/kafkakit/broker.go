@@ -195,7 +195,7 @@ func (b *Broker) Await() {
 			b.t.Fatalf("the broker ended: %s", text[max(0, len(text)-3000):])
 		default:
 		}
-		return b.kcat(5*time.Second, "-L", "-m", "3").Run()
+		return b.kcat(30*time.Second, "-L", "-m", "3").Run()
 	})
 }
 

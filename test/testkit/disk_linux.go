@@ -72,12 +72,8 @@ func (d *Disk) Attach() error { return Run("mount", "-o", "loop", d.image, d.Mou
 func (d *Disk) Detach() {
 	d.t.Helper()
 	err := unix.Unmount(d.Mount, 0)
-	for range 100 {
-		if err != unix.EBUSY {
-			break
-		}
+	for end := time.Now().Add(patience); err == unix.EBUSY && time.Now().Before(end); err = unix.Unmount(d.Mount, 0) {
 		time.Sleep(10 * time.Millisecond)
-		err = unix.Unmount(d.Mount, 0)
 	}
 	Must(d.t, err)
 }
@@ -131,14 +127,13 @@ func connect(socket string) error {
 // waitFor waits until another program is ready.
 func waitFor(program string, ready func() error) error {
 	err := ready()
-	for range 3000 {
-		if err == nil {
-			return nil
-		}
+	for end := time.Now().Add(patience); err != nil && time.Now().Before(end); err = ready() {
 		time.Sleep(10 * time.Millisecond)
-		err = ready()
 	}
-	return fmt.Errorf("wait for %s: %w", program, err)
+	if err != nil {
+		return fmt.Errorf("wait for %s: %w", program, err)
+	}
+	return nil
 }
 
 // Written returns the bytes that were written to the block device since it was attached, after it has written out what waits.

@@ -24,10 +24,10 @@ func RunTests(m *testing.M, pkg string, stop func()) {
 	os.Exit(code)
 }
 
-// goroutinesLeft returns the stacks of the goroutines that run code of a package one second after the call, or "" as soon
-// as there are none. The stack of TestMain does not count.
+// goroutinesLeft returns the stacks of the goroutines that still run code of a package a minute after the call, or "" as
+// soon as there are none. The stack of TestMain does not count.
 func goroutinesLeft(pkg string) (left string) {
-	for range 100 {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		var stacks bytes.Buffer
 		pprof.Lookup("goroutine").WriteTo(&stacks, 2)
 		left = ""
@@ -39,7 +39,6 @@ func goroutinesLeft(pkg string) (left string) {
 		if left == "" {
 			return ""
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	return left
 }

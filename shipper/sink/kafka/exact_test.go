@@ -370,7 +370,7 @@ func TestExact_ReturnsWithItsContext(t *testing.T) {
 	for i := range events {
 		events[i] = event{Offset: uint64(11 + i), Key: "k", Data: make([]byte, 300<<10)}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	n, err := s.Add(ctx, events)
 	if err == nil || err.Restart || n == 0 || n == len(events) {

@@ -276,8 +276,8 @@ func TestEvidence_WrongShardInAReply(t *testing.T) {
 		s.auto = true
 		time.AfterFunc(50*time.Millisecond, func() { s.mu.Lock(); s.auto = false; s.mu.Unlock() })
 	}
-	s.ship(t, kinesis.Options{ByShard: true, CheckKeys: 40 * time.Millisecond, Order: sink.OrderNone}, 20, nil)
-	s.expectAll(t, "for a while", 20)
+	s.ship(t, kinesis.Options{ByShard: true, CheckKeys: 40 * time.Millisecond, Order: sink.OrderNone}, 60, nil)
+	s.expectAll(t, "for a while", 60)
 	if s.singles == s.puts {
 		t.Error("records were never aggregated again")
 	}

@@ -306,7 +306,7 @@ func TestRelay_DeliveredWaitsForTheReceiversDestinations(t *testing.T) {
 	cursor, err := r.log.OpenCursor("in", "there")
 	testkit.Must(t, err)
 	o := r.relayOptions()
-	o.Ack, o.Timeout = client.AckDelivered, 200*time.Millisecond
+	o.Ack, o.Timeout = client.AckDelivered, 2*time.Second // in which the receiver stores the events
 	s := open(t, o)
 	if _, err := ship(t, s, events(1, 3)); err == nil || err.Class != shipper.Transient || err.Code != shipper.CodeTimeout || err.Restart {
 		t.Fatalf("got %+v", err)

@@ -363,7 +363,7 @@ func TestAdd_ReturnsWhenTheContextEnds(t *testing.T) {
 	stop := make(chan struct{})
 	defer close(stop)
 	srv.Fail = func(fakes3.Request) fakes3.Fault { <-stop; return fakes3.Fault{} }
-	s := open(t, srv, func(o *s3.Options) { o.AWS.Timeout = 50 * time.Millisecond })
+	s := open(t, srv, func(o *s3.Options) { o.AWS.Timeout = 2 * time.Second })
 	n, err := s.Add(t.Context(), events(10, 60))
 	if err == nil || err.Code != shipper.CodeTimeout || err.Class != shipper.Transient || n != 6 {
 		t.Errorf("got %d events, %+v, want a timeout after 6", n, err)

@@ -73,7 +73,7 @@ func TestConnections_IdleAreEvicted(t *testing.T) {
 		}
 		begin := time.Now() // of a silence that is real: connections are read from in no bubble
 		answered := false
-		for !answered && time.Since(begin) < 20*time.Second {
+		for !answered && time.Since(begin) < time.Minute {
 			answered = responds(t, kind, s)
 		}
 		if !answered {

@@ -132,7 +132,7 @@ func (r *rawGRPC) begin(stream, size uint32) {
 }
 
 // patience bounds the waits of a test for events that happen at once.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // awaitEnds waits until the agent has ended so many requests.
 func (r *rawGRPC) awaitEnds(t *testing.T, n int) {

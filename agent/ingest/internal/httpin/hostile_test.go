@@ -16,14 +16,20 @@ import (
 
 func TestPost_ClientsThatStall(t *testing.T) {
 	log := ingestkit.NewLog(t)
-	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log, HTTP: ingest.HTTPOptions{ReadTimeout: 200 * time.Millisecond}})
+	// A busy machine reads a megabyte of a header within the timeout.
+	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log, HTTP: ingest.HTTPOptions{ReadTimeout: 3 * time.Second}})
+	stalls := make(map[string]net.Conn)
+	for name, text := range map[string]string{
+		"a body that stalls":  ingestkit.Head + "Content-Length: 10\r\n\r\nabc",
+		"a chunk that stalls": ingestkit.Head + "Transfer-Encoding: chunked\r\n\r\n5\r\nab",
+	} {
+		stalls[name] = w.Raw(text)
+	}
+	header := w.Raw(ingestkit.Head + "X-A: ")
 	for name, test := range map[string]struct {
 		text string
 		want int
 	}{
-		"a body that stalls":        {ingestkit.Head + "Content-Length: 10\r\n\r\nabc", 408},
-		"a chunk that stalls":       {ingestkit.Head + "Transfer-Encoding: chunked\r\n\r\n5\r\nab", 408},
-		"a header that stalls":      {ingestkit.Head + "X-A: ", 0},
 		"a header without end":      {ingestkit.Head + "X-A: " + strings.Repeat("a", 1<<20), 431},
 		"headers without end":       {ingestkit.Head + strings.Repeat("X-A: a\r\n", 1<<15), 431},
 		"a line without end":        {"POST /" + strings.Repeat("a", 1<<20), 431},
@@ -34,6 +40,14 @@ func TestPost_ClientsThatStall(t *testing.T) {
 		if got := ingestkit.StatusOn(t, w.Raw(test.text)); got != test.want {
 			t.Errorf("%s: got %d, want %d", name, got, test.want)
 		}
+	}
+	for name, conn := range stalls {
+		if got := ingestkit.StatusOn(t, conn); got != 408 {
+			t.Errorf("%s: got %d, want 408", name, got)
+		}
+	}
+	if got := ingestkit.StatusOn(t, header); got != 0 {
+		t.Errorf("a header that stalls: got %d, want the end of the connection", got)
 	}
 	if got := log.Stored(); len(got) != 0 {
 		t.Errorf("stored %q", got)
@@ -87,7 +101,7 @@ func TestBodies_ShareABudget(t *testing.T) {
 func TestPost_LogMayTakeLonger(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	log.Hold = make(chan struct{})
-	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log, HTTP: ingest.HTTPOptions{ReadTimeout: 100 * time.Millisecond}})
+	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log, HTTP: ingest.HTTPOptions{ReadTimeout: 3 * time.Second}})
 	var waiting []net.Conn
 	for i, lines := range []int{1, 256 << 4, 300 << 4} {
 		body := strings.Repeat(strings.Repeat("x", 63)+"\n", lines)

@@ -266,8 +266,8 @@ func TestSocket_OfAProducerThatNeverReads(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	server, p := ingestkit.ServeSocket(t, ingest.Options{Log: log})
 	lines := strings.Repeat(`{"stream":"text","key":"k","data":1,"ack":"never"}`+"\n", 1000)
-	// Until nothing is taken, twice in a row: on a loaded machine a deadline may pass before anybody ran.
-	for waits, rest := 0, lines; waits < 2; waits++ {
+	// Until nothing is taken, five times in a row: on a loaded machine a deadline may pass before anybody ran.
+	for waits, rest := 0, lines; waits < 5; waits++ {
 		p.Conn.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
 		n, _ := io.WriteString(p.Conn, rest)
 		if n > 0 {

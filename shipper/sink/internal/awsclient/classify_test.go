@@ -279,7 +279,7 @@ func TestClass_CanceledAndLate(t *testing.T) {
 	srv := fakeaws.Start(t)
 	o := srv.Options()
 	srv.FailNext(fakeaws.Silent(), fakeaws.Silent())
-	o.Timeout = 50 * time.Millisecond
+	o.Timeout = 2 * time.Second // in which a busy machine connects
 	check(t, send(t, o), shipper.Transient, "timeout")
 
 	o.Timeout = 0
