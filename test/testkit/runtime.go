@@ -24,8 +24,8 @@ func RunTests(m *testing.M, pkg string, stop func()) {
 	os.Exit(code)
 }
 
-// goroutinesLeft returns the stacks of the goroutines that still run code of a package a minute after the call, or "" as
-// soon as there are none. The stack of TestMain does not count.
+// goroutinesLeft returns the stacks of the goroutines that still run code of a package three minutes after the call, or ""
+// as soon as there are none. The stack of TestMain does not count.
 func goroutinesLeft(pkg string) (left string) {
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		var stacks bytes.Buffer

@@ -14,9 +14,9 @@ func Must(t testing.TB, err error) {
 }
 
 // patience is the shortest time for a condition. A machine that is busy with other tests takes many times as long as usual.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
-// Eventually calls check until it returns nil. After limit, and not before a minute, the test fails with the last error.
+// Eventually calls check until it returns nil. After limit, and not before three minutes, the test fails with the last error.
 func Eventually(t testing.TB, limit time.Duration, check func() error) {
 	t.Helper()
 	limit = max(limit, patience)
