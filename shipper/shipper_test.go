@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/internal/sourcetest"
+	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/deadletter"
 )
@@ -67,15 +67,8 @@ func newLogRig(t *testing.T, svc *service) *rig {
 	return r
 }
 
-// fastDir returns a directory in memory, if there is one, because the disk is not under test.
-func fastDir(t *testing.T) string {
-	dir, err := os.MkdirTemp("/dev/shm", "standpipe-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
+// The disk is under test in none of the tests here.
+var fastDir = testkit.MemoryDir
 
 // place returns the present or last cursor of the rig.
 func (r *rig) place() shipper.Cursor {

@@ -25,6 +25,7 @@ var (
 	appendOne  = testkit.AppendOne
 	readAll    = testkit.ReadAll
 	must       = testkit.Must
+	memoryDir  = testkit.MemoryDir
 	overwrite  = testkit.Overwrite
 	fileLength = testkit.FileLength
 	notTested  = testkit.NotTested
