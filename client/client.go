@@ -41,6 +41,10 @@ const (
 	// respond to the probe.
 	pingAfter = 30 * time.Second
 	pingWait  = 10 * time.Second
+	// streamWindow bounds the bytes of a Read that gRPC holds unread, and connWindow those on their way. With fixed windows gRPC does not
+	// measure the link: it would send a ping, and the agent its response, for each response of the agent.
+	streamWindow = 1 << 20
+	connWindow   = 4 << 20
 )
 
 // Client sends events to one agent. It may be used by any number of goroutines.
@@ -123,6 +127,8 @@ func (o *Options) dialOptions() []grpc.DialOption {
 		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingWait}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(math.MaxInt32)),
+		grpc.WithStaticStreamWindowSize(streamWindow),
+		grpc.WithStaticConnWindowSize(connWindow),
 	}
 	if o.TLS != nil {
 		options = append(options, grpc.WithTransportCredentials(credentials.NewTLS(o.TLS)))
