@@ -116,6 +116,7 @@ func (f *File) openWritable(path string, segmentSize int64) (err error) {
 	if f.db, f.file, err = segment.OpenBoltFile(path, &o); err != nil {
 		return err
 	}
+	disk.KeepAccessTime(f.file)
 	f.allocated.Store(0)
 	f.place()
 	f.unsure = true
