@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/firehose"
+	"github.com/aws/aws-sdk-go-v2/service/firehose/schemas"
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink"
@@ -39,6 +41,8 @@ type Options struct {
 // the lines of several keys unless OneKey is set.
 type Sink struct {
 	client  *firehose.Client
+	json    awsclient.WholeBody // the client's protocol
+	direct  *awsclient.Direct   // PutRecordBatch
 	stream  string
 	shape   shipper.Shape
 	timeout time.Duration // of a request; 0: none
@@ -54,11 +58,15 @@ func New(ctx context.Context, o Options) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
+	var json awsclient.WholeBody
 	client := firehose.NewFromConfig(cfg, func(o *firehose.Options) {
-		o.Protocol = awsclient.WholeBody{ClientProtocol: o.Protocol, Encode: encode}
+		json = awsclient.WholeBody{ClientProtocol: o.Protocol, Encode: encode}
+		o.Protocol = json
 	})
-	shape.Quota = awsclient.Quota(o.Quota, regionQuota(client.Options().Region), client.Options().BaseEndpoint)
-	return &Sink{client: client, stream: o.DeliveryStream, shape: shape, timeout: o.AWS.Timeout}, nil
+	options := client.Options()
+	shape.Quota = awsclient.Quota(o.Quota, regionQuota(options.Region), options.BaseEndpoint)
+	direct := awsclient.NewDirect(options.HTTPClient, options.Credentials)
+	return &Sink{client: client, json: json, direct: direct, stream: o.DeliveryStream, shape: shape, timeout: o.AWS.Timeout}, nil
 }
 
 // Shape returns the limits of the destination, except for the quota, which depends on the region.
@@ -105,7 +113,7 @@ func (f *Sink) Send(ctx context.Context, batch []shipper.Record) shipper.Respons
 }
 
 func (f *Sink) put(ctx context.Context, batch []shipper.Record) shipper.Response {
-	out, err := f.client.PutRecordBatch(ctx, f.request(batch))
+	out, err := f.putRecordBatch(ctx, f.request(batch))
 	if err != nil {
 		return awsclient.FailedResponse(err, batch)
 	}
@@ -114,6 +122,19 @@ func (f *Sink) put(ctx context.Context, batch []shipper.Record) shipper.Response
 		entries[i] = awsclient.Result{ID: r.RecordId, Code: r.ErrorCode, Text: r.ErrorMessage}
 	}
 	return awsclient.ResponseOf(len(batch), out.FailedPutCount, entries)
+}
+
+var putRecordBatch = smithy.NewOperationSchema(schemas.PutRecordBatch, schemas.PutRecordBatchInput, schemas.PutRecordBatchOutput)
+
+func (f *Sink) putRecordBatch(ctx context.Context, in *firehose.PutRecordBatchInput) (*firehose.PutRecordBatchOutput, error) {
+	out := new(firehose.PutRecordBatchOutput)
+	ctx, way := f.direct.Send(ctx, f.json, putRecordBatch, in, firehose.TypeRegistry, out)
+	if way == nil {
+		return out, nil
+	}
+	return f.client.PutRecordBatch(ctx, in, func(o *firehose.Options) {
+		o.Protocol, o.HTTPClient, o.Credentials = way.Protocol, way.Client, way.Credentials
+	})
 }
 
 func (f *Sink) request(batch []shipper.Record) *firehose.PutRecordBatchInput {

@@ -47,6 +47,15 @@ func (p cborProtocol) SerializeRequest(ctx context.Context, op *smithy.Operation
 	return nil
 }
 
+// Body returns the body of a PutRecords request.
+func (cborProtocol) Body(in smithy.Serializable) (body awsclient.Body, contentType string) {
+	put, ok := in.(*kinesis.PutRecordsInput)
+	if !ok {
+		return nil, ""
+	}
+	return putRecordsCBOR(put), contentCBOR
+}
+
 // DeserializeResponse decodes a response by its content type. An error in CBOR is decoded as the same error in JSON, so
 // both have the same code and text.
 func (p cborProtocol) DeserializeResponse(ctx context.Context, op *smithy.OperationSchema, types *smithy.TypeRegistry, resp *smithyhttp.Response, out smithy.Deserializable) error {

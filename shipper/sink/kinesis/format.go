@@ -57,29 +57,30 @@ func formatOf(o kinesis.Options, anywhere bool) *format {
 	return known.(*format)
 }
 
-// option makes a request of a client one in CBOR.
-func (f *format) option(o *kinesis.Options) {
-	if json, ok := o.Protocol.(awsclient.WholeBody); ok {
-		o.Protocol = cborProtocol{ClientProtocol: json.ClientProtocol, decoder: decoder, format: f}
+// protocol returns the protocol of a request: json, or CBOR with the errors of json.
+func (f *format) protocol(json awsclient.WholeBody, inCBOR bool) awsclient.Protocol {
+	if !inCBOR {
+		return json
 	}
+	return cborProtocol{ClientProtocol: json.ClientProtocol, decoder: decoder, format: f}
 }
 
 // decoder decodes responses in CBOR: they have the members of Smithy's RPC v2.
 var decoder = rpcv2.NewCBOR(schemas.Kinesis_20131202)
 
-// try calls send, which sends a request with the given options. If the endpoint rejects the request because it is in
-// CBOR, try calls send again, for JSON: the endpoint can't have stored anything that it can't read.
-func (f *format) try(ctx context.Context, send func(...func(*kinesis.Options)) error) error {
+// try calls send, which sends a request in CBOR or JSON. If the endpoint rejects the request because it is in CBOR, try
+// calls send again, for JSON: the endpoint can't have stored anything that it can't read.
+func (f *format) try(ctx context.Context, send func(inCBOR bool) error) error {
 	if f.off {
-		return send()
+		return send(false)
 	}
 	if !f.usesCBOR() {
-		err := send()
+		err := send(false)
 		f.triedJSON(err)
 		return err
 	}
 	before := awsclient.SentBytes(ctx)
-	err := send(f.option)
+	err := send(true)
 	if !f.rejected(err) {
 		switch {
 		case err == nil:
@@ -90,7 +91,7 @@ func (f *format) try(ctx context.Context, send func(...func(*kinesis.Options)) e
 		}
 		return err
 	}
-	err = send()
+	err = send(false)
 	f.triedJSON(err)
 	return err
 }

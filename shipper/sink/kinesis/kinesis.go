@@ -9,7 +9,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/schemas"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink"
@@ -19,6 +21,8 @@ import (
 // Sink is an Amazon Kinesis data stream as a destination.
 type Sink struct {
 	client  *kinesis.Client
+	json    awsclient.WholeBody // the client's protocol
+	direct  *awsclient.Direct   // PutRecords
 	stream  string
 	order   sink.Order
 	timeout time.Duration // of a request; 0: none
@@ -46,14 +50,21 @@ func New(ctx context.Context, o Options) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := kinesis.NewFromConfig(cfg, func(o *kinesis.Options) { o.Protocol = awsclient.WholeBody{ClientProtocol: o.Protocol, Encode: encode} })
-	shape.Quota = awsclient.Quota(o.Quota, shardQuota, client.Options().BaseEndpoint)
+	var json awsclient.WholeBody
+	client := kinesis.NewFromConfig(cfg, func(o *kinesis.Options) {
+		json = awsclient.WholeBody{ClientProtocol: o.Protocol, Encode: encode}
+		o.Protocol = json
+	})
+	options := client.Options()
+	shape.Quota = awsclient.Quota(o.Quota, shardQuota, options.BaseEndpoint)
 	k := &Sink{
 		client:  client,
+		json:    json,
+		direct:  awsclient.NewDirect(options.HTTPClient, options.Credentials),
 		stream:  o.Stream,
 		order:   o.Order,
 		timeout: o.AWS.Timeout,
-		format:  formatOf(client.Options(), o.CBOR),
+		format:  formatOf(options, o.CBOR),
 		first:   shape,
 		aim:     o.AimRecord,
 		check:   streamCheck{every: o.CheckKeys},
@@ -88,8 +99,8 @@ func (k *Sink) put(ctx context.Context, batch []shipper.Record) shipper.Response
 	}
 	in := k.request(batch)
 	var out *kinesis.PutRecordsOutput
-	err := k.format.try(ctx, func(o ...func(*kinesis.Options)) (err error) {
-		out, err = k.client.PutRecords(ctx, in, o...)
+	err := k.format.try(ctx, func(inCBOR bool) (err error) {
+		out, err = k.putRecords(ctx, in, k.format.protocol(k.json, inCBOR))
 		return err
 	})
 	if err != nil {
@@ -106,6 +117,19 @@ func (k *Sink) put(ctx context.Context, batch []shipper.Record) shipper.Response
 		k.landed(ctx, batch, shards, &reply)
 	}
 	return reply
+}
+
+var putRecords = smithy.NewOperationSchema(schemas.PutRecords, schemas.PutRecordsInput, schemas.PutRecordsOutput)
+
+func (k *Sink) putRecords(ctx context.Context, in *kinesis.PutRecordsInput, protocol awsclient.Protocol) (*kinesis.PutRecordsOutput, error) {
+	out := new(kinesis.PutRecordsOutput)
+	ctx, way := k.direct.Send(ctx, protocol, putRecords, in, kinesis.TypeRegistry, out)
+	if way == nil {
+		return out, nil
+	}
+	return k.client.PutRecords(ctx, in, func(o *kinesis.Options) {
+		o.Protocol, o.HTTPClient, o.Credentials = way.Protocol, way.Client, way.Credentials
+	})
 }
 
 func (k *Sink) request(batch []shipper.Record) *kinesis.PutRecordsInput {

@@ -40,6 +40,12 @@ func (p WholeBody) SerializeRequest(ctx context.Context, op *smithy.OperationSch
 	return nil
 }
 
+// Body returns the body that Encode returned.
+func (p WholeBody) Body(in smithy.Serializable) (body Body, contentType string) {
+	encoded, _ := p.Encode(in)
+	return bytes.NewReader(encoded), "application/x-amz-json-1.1"
+}
+
 // Around is an upper bound of the bytes of a body beside its records, and of a record beside its payload and key.
 const Around = 64
 

@@ -61,13 +61,19 @@ func (s *credentialsSource) watch(stack *middleware.Stack) error {
 }
 
 func (s *credentialsSource) look(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
-	age := s.dropped()
+	age, sent := ctx.Value(droppedKey{}).(int)
+	if !sent {
+		age = s.dropped()
+	}
 	out, metadata, err := next.HandleFinalize(ctx, in)
 	if aboutCredentials(err) {
 		s.forget(age)
 	}
 	return out, metadata, err
 }
+
+// droppedKey is the key of the number of dropped providers when a request was sent that the SDK evaluates later.
+type droppedKey struct{}
 
 func (s *credentialsSource) dropped() int {
 	s.mu.Lock()

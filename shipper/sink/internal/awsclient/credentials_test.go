@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ import (
 // doorman is a server in front of a service. It rejects requests that are signed with a wrong token or at a wrong time.
 type doorman struct {
 	*httptest.Server
-	clock time.Duration // how far its clock is ahead of this host's
+	clock atomic.Int64 // how far its clock is ahead of this host's: a time.Duration
 
 	mu       sync.Mutex
 	token    string // the only valid one; "": any is valid; guarded by mu
@@ -34,7 +35,7 @@ type doorman struct {
 func startDoorman(t *testing.T, srv *fakeaws.Server) *doorman {
 	d := &doorman{}
 	d.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		now := time.Now().Add(d.clock).UTC()
+		now := time.Now().Add(time.Duration(d.clock.Load())).UTC()
 		w.Header().Set("Date", now.Format(http.TimeFormat))
 		if code, text := d.refuses(r, now); code != "" {
 			w.Header().Set("Content-Type", "application/x-amz-json-1.1")
@@ -196,7 +197,8 @@ func TestClock_WrongIsCorrected(t *testing.T) {
 				t.Run(fmt.Sprintf("%s/%s/%s", c.code, clock, to.name), func(t *testing.T) {
 					srv := fakeaws.Start(t)
 					door := startDoorman(t, srv)
-					door.clock, door.code, door.text = clock, c.code, c.text
+					door.clock.Store(int64(clock))
+					door.code, door.text = c.code, c.text
 					o := srv.Options()
 					o.Endpoint = door.URL
 					s := to.must(t, o)

@@ -60,7 +60,7 @@ func (w wholeReply) Do(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read reply %d: %w", resp.StatusCode, err)
 	}
-	resp.Body = io.NopCloser(bytes.NewReader(body))
+	resp.Body = replyBody{bytes.NewReader(body)}
 	return resp, nil
 }
 
