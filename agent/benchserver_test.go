@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,7 +41,7 @@ const (
 	backlogEnv  = "STANDPIPE_BENCH_BACKLOG"  // the agent's log begins with a backlog
 	byEnv       = "STANDPIPE_BENCH_BY"       // aggregate_by of the Kinesis destinations; empty: the default
 	kinesisEnv  = "STANDPIPE_BENCH_KINESIS"  // the endpoint to which every stream goes; empty: there is one stream, and its destination discards
-	profileEnv  = "STANDPIPE_BENCH_PROFILE"  // where the agent's CPU profile goes; empty: nowhere
+	profileEnv  = "STANDPIPE_BENCH_PROFILE"  // where the CPU profile of each agent goes, before a dot and its process ID; empty: nowhere
 )
 
 // socketFile is where a server listens that has no TCP.
@@ -59,7 +60,8 @@ type server struct {
 	dir    string
 	target string // for gRPC to dial
 	admin  http.Client
-	stop   func() // may be called twice
+	stop   func()       // may be called twice
+	most   atomic.Int64 // watchPeak's
 }
 
 func startServer(b *testing.B, kind, network string, env ...string) *server {
@@ -99,6 +101,7 @@ func startServer(b *testing.B, kind, network string, env ...string) *server {
 	if _, err := out.Read(make([]byte, 1)); err != nil {
 		b.Fatalf("%s does not serve: %v", kind, err)
 	}
+	go s.watchPeak()
 	return s
 }
 
@@ -186,15 +189,27 @@ func (s *server) cpu(b *testing.B) time.Duration {
 // peak returns the most anonymous memory that the process was seen to have, in MB.
 func (s *server) peak(b *testing.B) float64 {
 	b.Helper()
-	text, err := os.ReadFile(filepath.Join(s.dir, peakFile))
-	if err != nil {
-		b.Fatal(err)
+	most := s.most.Load()
+	if most == 0 {
+		b.Fatal("the memory of the server was never read")
 	}
-	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		b.Fatal(err)
+	return float64(most) / 1000
+}
+
+// watchPeak notes the most RssAnon of the process, in kB, until it ends.
+func (s *server) watchPeak() {
+	for {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+		_, rest, found := bytes.Cut(text, []byte("RssAnon:"))
+		if err != nil || !found { // it has ended
+			return
+		}
+		now := int64(0)
+		if fmt.Sscan(string(rest), &now); now > s.most.Load() {
+			s.most.Store(now)
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
-	return float64(n) / 1000
 }
 
 // serveBench is main of such a process. It ends with its standard input.
@@ -205,7 +220,6 @@ func serveBench(kind string) int {
 		io.Copy(io.Discard, os.Stdin)
 		stop()
 	}()
-	go watchPeak(dir) // until the process ends
 	serve := serveBare
 	switch kind {
 	case "agent":
@@ -218,25 +232,6 @@ func serveBench(kind string) int {
 		return 1
 	}
 	return 0
-}
-
-const peakFile = "peak"
-
-// watchPeak writes down the most RssAnon that this process has had, in kB.
-func watchPeak(dir string) {
-	most := 0
-	for {
-		text, _ := os.ReadFile("/proc/self/status")
-		_, rest, _ := bytes.Cut(text, []byte("RssAnon:"))
-		now := 0
-		if fmt.Sscan(string(rest), &now); now > most {
-			most = now
-			path := filepath.Join(dir, peakFile)
-			os.WriteFile(path+".new", strconv.AppendInt(nil, int64(most), 10), 0o600)
-			os.Rename(path+".new", path)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
 }
 
 // serveAgent runs the agent with its defaults. One stream goes to a destination that discards, or each to Kinesis.
@@ -268,7 +263,7 @@ func serveAgent(ctx context.Context, dir, tcp string) error {
 	}
 	go agent.TuneMemory(conf).Run(ctx)
 	if path := os.Getenv(profileEnv); path != "" {
-		f, err := os.Create(path)
+		f, err := os.Create(fmt.Sprint(path, ".", os.Getpid()))
 		if err != nil {
 			return err
 		}
