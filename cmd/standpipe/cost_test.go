@@ -117,13 +117,13 @@ stream "orders" {
 		t.Fatal(err)
 	}
 	var b bill
-	if err := json.Unmarshal([]byte(costOf(t, path, "--json", "--events-per-second", "1000", "--event-size", "20KiB")), &b); err != nil {
+	if err := json.Unmarshal([]byte(costOf(t, path, "--json", "--events-per-second", "200", "--event-size", "20KiB")), &b); err != nil {
 		t.Fatal(err)
 	}
-	gigabytes := 1000.0 * (20 << 10) * monthSeconds / (1 << 30)
+	gigabytes := 200.0 * (20 << 10) * monthSeconds / (1 << 30)
 	for i, want := range []struct{ cost, off float64 }{
 		{gigabytes*0.02 + gigabytes*1024/64*15/1000*0.005, 0.01}, // objects of 64 MiB take 15 requests
-		{1000.0 / 10 * 4 * monthSeconds / 1e6 * 0.4, 0.05},       // 10 messages of 20 KiB, in steps of 64 KiB
+		{200.0 / 10 * 4 * monthSeconds / 1e6 * 0.4, 0.05},        // 10 messages of 20 KiB, in steps of 64 KiB
 		{gigabytes * 0.1, 0.01},
 	} {
 		if r := b.Rows[i]; r.Cost == nil || math.Abs(r.Cost.Amount-want.cost) > want.off*want.cost {
@@ -135,7 +135,7 @@ stream "orders" {
 			t.Errorf("got %+v", r)
 		}
 	}
-	table := costOf(t, path, "--events-per-second", "1000", "--event-size", "20KiB")
+	table := costOf(t, path, "--events-per-second", "200", "--event-size", "1KiB")
 	for _, want := range []string{"requests of up to 64 KiB", "EUR"} {
 		if !strings.Contains(table, want) {
 			t.Errorf("no %q in\n%s", want, table)
