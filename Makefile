@@ -66,7 +66,7 @@ test-dist: ## build a release for this machine twice, install its packages in a 
 	@sed 's/^/test-dist: NOT TESTED on this machine: /' bin/not-tested-dist
 
 peers: ## measure other programs of the field beside standpipe; BENCH=pattern chooses
-	cd test/peers && $(GO) vet ./... && $(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime 2000x ./...
+	cd test/peers && $(GO) vet ./... && $(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime 20x ./...
 
 clients: ## write the packages of the clients for Python and Node.js into dist/
 	@mkdir -p dist

@@ -2,6 +2,7 @@ package peers_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -22,11 +23,17 @@ const (
 	eventSize = 1024
 	// natsFolder is set in the environment of a process of this test that is to be a NATS server with its files in that folder.
 	natsFolder = "STANDPIPE_PEERS_NATS"
+	// addressFile is the file in that folder where a server writes its address.
+	addressFile = "address"
 )
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(natsFolder); dir != "" {
 		serveNATS(dir)
+		return
+	}
+	if dir := os.Getenv(floorFolder); dir != "" {
+		serveFloor(dir)
 		return
 	}
 	os.Exit(m.Run())
@@ -44,7 +51,7 @@ func serveNATS(dir string) {
 		}
 	}
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "url"), []byte(s.ClientURL()), 0o600)
+		err = os.WriteFile(filepath.Join(dir, addressFile), []byte(s.ClientURL()), 0o600)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -78,6 +85,23 @@ func await(b *testing.B, ready func() error) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// serve starts a process of this test as the server that the variable chooses, and returns its address.
+func serve(b *testing.B, variable string) (address string) {
+	b.Helper()
+	dir := b.TempDir()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), variable+"="+dir)
+	start(b, cmd)
+	await(b, func() error {
+		text, err := os.ReadFile(filepath.Join(dir, addressFile))
+		if address = string(text); err == nil && address == "" {
+			err = errors.New("the address is not written yet")
+		}
+		return err
+	})
+	return address
 }
 
 // openStandpipe starts an agent, and returns a function that appends an event and returns once it is synced.
@@ -121,16 +145,10 @@ stream "s" {
 
 // openNATS is openStandpipe for a file stream of JetStream.
 func openNATS(b *testing.B) func(context.Context, []byte) error {
-	dir := b.TempDir()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), natsFolder+"="+dir)
-	start(b, cmd)
+	url := serve(b, natsFolder)
 	var nc *nats.Conn
-	await(b, func() error {
-		url, err := os.ReadFile(filepath.Join(dir, "url"))
-		if err == nil {
-			nc, err = nats.Connect(string(url))
-		}
+	await(b, func() (err error) {
+		nc, err = nats.Connect(url)
 		return err
 	})
 	b.Cleanup(nc.Close)
@@ -147,46 +165,63 @@ func openNATS(b *testing.B) func(context.Context, []byte) error {
 	}
 }
 
-// BenchmarkAck measures callers that send one event of 1 KiB, and again once it is acknowledged, which is after its sync.
+// turn is the number of events that a peer gets before the next one has its turn.
+const turn = 64
+
+// peer is a program that stores events.
+type peer struct {
+	name  string
+	open  func(*testing.B) func(context.Context, []byte) error
+	add   func(context.Context, []byte) error
+	waits []time.Duration
+	took  time.Duration
+}
+
+// BenchmarkAck measures callers that send one event of 1 KiB, and again once it is acknowledged, which is after its sync. The peers
+// take turns, so that all of them meet the same machine. An iteration is one turn of each.
 func BenchmarkAck(b *testing.B) {
 	for _, callers := range []int{1, 8, 64} {
-		for _, peer := range []struct {
-			name string
-			open func(*testing.B) func(context.Context, []byte) error
-		}{{"standpipe", openStandpipe}, {"nats", openNATS}} {
-			b.Run(fmt.Sprintf("callers=%d/%s", callers, peer.name), func(b *testing.B) { measure(b, peer.open(b), callers) })
-		}
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+			peers := []*peer{{name: "standpipe", open: openStandpipe}, {name: "nats", open: openNATS}, {name: "floor", open: openFloor}}
+			for _, p := range peers {
+				p.add = p.open(b)
+			}
+			for b.Loop() {
+				for _, p := range peers {
+					p.measure(b, callers)
+				}
+			}
+			for _, p := range peers {
+				slices.Sort(p.waits)
+				b.ReportMetric(float64(p.waits[len(p.waits)/2].Microseconds()), p.name+"-p50-us")
+				b.ReportMetric(float64(p.waits[len(p.waits)*99/100].Microseconds()), p.name+"-p99-us")
+				b.ReportMetric(float64(len(p.waits))/p.took.Seconds(), p.name+"-acks/s")
+			}
+		})
 	}
 }
 
-func measure(b *testing.B, add func(context.Context, []byte) error, callers int) {
+// measure gives each caller a turn.
+func (p *peer) measure(b *testing.B, callers int) {
 	var mu sync.Mutex
-	var waits []time.Duration
 	var all sync.WaitGroup
-	work := make(chan struct{}, callers)
+	began := time.Now()
 	for range callers {
 		all.Go(func() {
 			data := make([]byte, eventSize)
-			var own []time.Duration
-			for range work {
+			own := make([]time.Duration, 0, turn)
+			for range turn {
 				sent := time.Now()
-				if err := add(b.Context(), data); err != nil {
+				if err := p.add(b.Context(), data); err != nil {
 					b.Error(err)
 				}
 				own = append(own, time.Since(sent))
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			waits = append(waits, own...)
+			p.waits = append(p.waits, own...)
 		})
 	}
-	for b.Loop() {
-		work <- struct{}{}
-	}
-	close(work)
 	all.Wait()
-	slices.Sort(waits)
-	b.ReportMetric(float64(waits[len(waits)/2].Microseconds()), "p50-us")
-	b.ReportMetric(float64(waits[len(waits)*99/100].Microseconds()), "p99-us")
-	b.ReportMetric(float64(len(waits))/b.Elapsed().Seconds(), "acks/s")
+	p.took += time.Since(began)
 }
