@@ -5,7 +5,7 @@
 //
 //   - Config opens no connection. It reads the environment and the shared files.
 //   - The SDK's retries are off: the shipper retries.
-//   - A Direct sends small requests at less than half of the cost: without the SDK's middleware. The SDK still sends one request a
+//   - A Direct sends small requests with less than half of the memory: without the SDK's middleware. The SDK still sends one request a
 //     minute and the one after a failure, and evaluates every failure. So the properties below hold for both.
 //   - Clients with equal settings share one configuration: its HTTP client, CA certificates and cache of credentials. The
 //     number of connections has no limit, and HTTP/1.1 has one request a connection, so one lane's slow request stops no
