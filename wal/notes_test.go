@@ -20,11 +20,11 @@ import (
 
 // notedLog is a log of one segment with numbered batches of three events. It has the file of the segment before and after
 // each commit.
-func notedLog(t *testing.T, r *rand.Rand, batches int) (dir string, commits []sectorCommit) {
+func notedLog(t *testing.T, r *rand.Rand, batches int, segmentSize int64) (dir string, commits []sectorCommit) {
 	t.Helper()
 	dir = t.TempDir()
 	var x recorder
-	l := open(t, x.options(wal.Options{Dir: dir, SegmentSize: 4 << 20}))
+	l := open(t, x.options(wal.Options{Dir: dir, SegmentSize: segmentSize}))
 	_, err := l.OpenCursor("s", "d")
 	must(t, err)
 	for i := range batches {
@@ -73,8 +73,15 @@ func TestNotes_DamageCostsNoEvent(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))
+	for _, segmentSize := range []int64{withSmall, withoutSmall} {
+		damageNotes(t, r, segmentSize)
+	}
+}
+
+func damageNotes(t *testing.T, r *rand.Rand, segmentSize int64) {
+	t.Helper()
 	const batches = 39
-	dir, commits := notedLog(t, r, batches)
+	dir, commits := notedLog(t, r, batches, segmentSize)
 	path := filepath.Join(dir, "wal", sectorSegment)
 	confirmed, err := os.ReadFile(path)
 	must(t, err)
@@ -88,7 +95,7 @@ func TestNotes_DamageCostsNoEvent(t *testing.T) {
 			last = append(last, b)
 		}
 	}
-	for round := range 24 {
+	for round := range 16 {
 		image, block := confirmed, blocks[r.IntN(len(blocks))]
 		if round%2 == 1 {
 			image, block = commits[len(commits)-1].after, last[r.IntN(len(last))]
@@ -138,7 +145,18 @@ func TestNotes_DamageHidesNoTornCommit(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))
-	dir, commits := sectorLog(t, r, 60)
+	reverted := 0
+	for _, segmentSize := range []int64{withSmall, withoutSmall} {
+		reverted += tearDamagedNotes(t, r, segmentSize)
+	}
+	if reverted == 0 {
+		t.Error("no commit was torn")
+	}
+}
+
+func tearDamagedNotes(t *testing.T, r *rand.Rand, segmentSize int64) (reverted int) {
+	t.Helper()
+	dir, commits := sectorLogOf(t, r, 60, segmentSize)
 	blocks := notedBlocks(t, filepath.Join(dir, "wal", sectorSegment))
 	path := filepath.Join(t.TempDir(), sectorSegment)
 	check := func(image []byte) (entries digest.Totals, torn bool) {
@@ -149,7 +167,6 @@ func TestNotes_DamageHidesNoTornCommit(t *testing.T) {
 		}
 		return found.Blocks.Plus(found.Rest.Totals), found.Torn != 0
 	}
-	reverted := 0
 	for _, c := range commits[len(commits)-20:] {
 		block := &blocks[0]
 		for i := range blocks {
@@ -184,7 +201,5 @@ func TestNotes_DamageHidesNoTornCommit(t *testing.T) {
 			}
 		}
 	}
-	if reverted == 0 {
-		t.Error("no commit was torn")
-	}
+	return reverted
 }

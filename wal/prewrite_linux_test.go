@@ -36,20 +36,22 @@ func TestPrewrite_IsForSmallCommits(t *testing.T) {
 		}
 		return blocks
 	}
-	appendOne(t, l, "s", "k", "small")
-	if got := written(); got < 16 || got > 32 {
-		t.Errorf("after a small append: %d blocks are written, want 16 ahead and the pages", got)
+	const small = 1 + 64 + 1 // pages of small commits
+	event := string(make([]byte, 5000))
+	appendOne(t, l, "s", "k", event)
+	if got := written(); got < small+16 || got > small+32 {
+		t.Errorf("after an append: %d blocks are written, want %d for small commits, 16 ahead and the pages", got, small)
 	}
 	before := l.Stat().Written
 	appendOne(t, l, "s", "k", string(make([]byte, 1<<20)))
-	if got := l.Stat().Written - before; got < 1<<20 || got > 1<<20+40<<10 {
+	if got := l.Stat().Written - before; got < 1<<20 || got > 1<<20+40<<10+(small<<12) { // the next segment is made ready
 		t.Errorf("a commit of 1 MiB has written %d bytes, want its pages only", got)
 	}
 	written()
 	before = l.Stat().Written
-	appendOne(t, l, "s", "k", "small")
+	appendOne(t, l, "s", "k", event)
 	if got := l.Stat().Written - before; got < 64<<10 {
-		t.Errorf("a small append has written %d bytes, want 64 KiB of blocks ahead", got)
+		t.Errorf("an append has written %d bytes, want 64 KiB of blocks ahead", got)
 	}
 	must(t, l.Close())
 	wantSound(t, dir)

@@ -22,6 +22,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/lastcommit"
 	"github.com/standpipe/standpipe/wal/internal/segment"
+	"github.com/standpipe/standpipe/wal/internal/small"
 )
 
 // A commit syncs once. If the power fails before that, the file has any subset of the sectors that the commit wrote. These
@@ -56,6 +57,7 @@ func (x *recorder) options(o wal.Options) wal.Options {
 			after = append(after, make([]byte, n)...)
 		}
 		unconfirm(x.before, after)
+		unconfirmSmall(x.path, x.before, after)
 		x.commits = append(x.commits, sectorCommit{x.before, after})
 		return err
 	})
@@ -71,13 +73,39 @@ func unconfirm(before, after []byte) {
 	}
 }
 
+// unconfirmSmall undoes the confirmation of the last small commit of the file at path, which after is.
+func unconfirmSmall(path string, before, after []byte) {
+	found, err := smallOf(path)
+	if next := int(found.Offset(len(found.Pages) + 1)); err == nil && len(found.Pages) > 0 && next < len(after) {
+		copy(after[next:next+os.Getpagesize()], before[next:])
+	}
+}
+
+// smallOf returns the small commits of a segment.
+func smallOf(path string) (found small.Found, err error) {
+	err = boltpage.View(path, segment.FileFaults{}, func(s *boltpage.Snapshot) (err error) {
+		found, err = small.Read(s)
+		return err
+	})
+	return found, err
+}
+
 // sectorLog runs a drawn history on a log of one segment, and returns its commits. The log is closed. The first commit
 // begins the segment, and syncs twice.
 func sectorLog(t *testing.T, r *rand.Rand, steps int) (dir string, commits []sectorCommit) {
 	t.Helper()
+	return sectorLogOf(t, r, steps, withSmall)
+}
+
+// The lengths of segments with pages for small commits, and without.
+const withSmall, withoutSmall = 4 << 20, 1<<20 - 1
+
+// sectorLogOf is sectorLog for a segment of that length.
+func sectorLogOf(t *testing.T, r *rand.Rand, steps int, segmentSize int64) (dir string, commits []sectorCommit) {
+	t.Helper()
 	dir = t.TempDir()
 	var x recorder
-	l := open(t, x.options(wal.Options{Dir: dir, SegmentSize: 4 << 20}))
+	l := open(t, x.options(wal.Options{Dir: dir, SegmentSize: segmentSize}))
 	for i := range steps {
 		sectorStep(t, l, r, i)
 	}
@@ -91,7 +119,7 @@ func sectorStep(t *testing.T, l *wal.Log, r *rand.Rand, i int) {
 	stream := fmt.Sprint("stream", r.IntN(3))
 	b := &wal.Batch{Stream: stream}
 	most, events := 9000, 1+r.IntN(4)
-	if i%14 < 9 { // small enough for recent blocks, and several in a row: they follow small blocks only
+	if i%14 < 9 { // small enough for small commits, and several in a row
 		most, events = 600, 1
 	}
 	for range events {
@@ -152,20 +180,18 @@ func checkDigest(dir string) error {
 // entriesOf returns a hash of all entries of the file as the transactions before tx left it; 0: all of them.
 func entriesOf(t *testing.T, path string, tx uint64) (sum [32]byte) {
 	t.Helper()
-	f, err := boltpage.Open(path, segment.FileFaults{})
+	f, err := segment.OpenPages(path)
 	must(t, err)
 	defer f.Close()
 	f.Before(tx)
-	s, err := f.Snapshot()
-	must(t, err)
 	h := sha256.New()
-	must(t, s.Check(func(name []byte, sequence uint64) func(boltpage.Element) error {
-		fmt.Fprintf(h, "%q %d\n", name, sequence)
-		return func(e boltpage.Element) error {
+	for _, bucket := range [][]byte{segment.BucketMeta, segment.BucketBlocks, segment.BucketState} {
+		fmt.Fprintf(h, "%q\n", bucket)
+		must(t, f.Elements(t.Context(), bucket, []byte{}, func(e boltpage.Element) error {
 			fmt.Fprintf(h, "%q %q\n", e.Key, e.Value)
 			return nil
-		}
-	}))
+		}, func(err error) error { return err }))
+	}
 	h.Sum(sum[:0])
 	return sum
 }
@@ -335,6 +361,12 @@ func TestSectors_CommitLeavesTheOneBeforeAsItIs(t *testing.T) {
 		must(t, boltpage.View(path, segment.FileFaults{}, func(s *boltpage.Snapshot) error {
 			must(t, s.Check(func([]byte, uint64) func(boltpage.Element) error { return func(boltpage.Element) error { return nil } }))
 			reached := s.Pages()
+			found, err := small.Read(s)
+			must(t, err)
+			for number := len(found.Pages) + 1; number <= found.Count+1; number++ { // these are free
+				free := uint64(found.Offset(number)) / uint64(os.Getpagesize())
+				reached = slices.DeleteFunc(reached, func(page uint64) bool { return page == free })
+			}
 			for _, at := range c.changed(4096) {
 				if slices.Contains(reached, uint64(at/os.Getpagesize())) {
 					t.Errorf("transaction %d wrote page %d of the one before", s.Tx()+1, at/os.Getpagesize())
@@ -488,6 +520,9 @@ func TestSectors_OpenSecuresTheLastCommit(t *testing.T) {
 		found, err := lastcommit.Check(path, 1)
 		must(t, err)
 		again := found.Unsynced()
+		for number := range found.Small.Pages {
+			again = append(again, uint64(found.Small.Offset(number+1))/uint64(os.Getpagesize()))
+		}
 		for _, at := range c.changed(os.Getpagesize()) {
 			if page := uint64(at / os.Getpagesize()); page >= 2 && !slices.Contains(again, page) {
 				t.Errorf("page %d of the commit is not written again, but %v are", page, again)
@@ -551,7 +586,8 @@ func syncsOf(dir string) int {
 
 const syncsAppends = "STANDPIPE_WAL_SYNCS_APPENDS"
 
-// An append has one sync. The first one after an open has two: pages of an interrupted commit may have its number.
+// An append has one sync. The first one after an open has two: pages of an interrupted commit may have its number. Close has one:
+// it stores the small commits in their buckets.
 func TestSyncs_OfACommit(t *testing.T) {
 	strace := testkit.Tool(t, "strace")
 	dir := t.TempDir()
@@ -570,8 +606,8 @@ func TestSyncs_OfACommit(t *testing.T) {
 	syncs(1) // it creates the log
 	syncs(1) // it has no event before the first append
 	none, one, many := syncs(0), syncs(1), syncs(21)
-	if many-one != 20 {
-		t.Errorf("got %d syncs of 20 more appends, want one each", many-one)
+	if many-one != 20+1 {
+		t.Errorf("got %d syncs of 20 more appends and the close, want one each", many-one)
 	}
 	if one-none != 2 {
 		t.Errorf("got %d syncs of an open with an append and %d of one without, want 2 more", one, none)

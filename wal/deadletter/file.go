@@ -13,6 +13,7 @@ import (
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/reread"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -32,7 +33,7 @@ func (q *Queue) openLocked() (err error) {
 		return err
 	}
 	_, length, _ := disk.Sizes(q.path)
-	o := bolt.Options{InitialMmapSize: segment.MapAhead(length, mapAhead)}
+	o := bolt.Options{InitialMmapSize: disk.MapAhead(length, mapAhead)}
 	q.mapped = int64(o.InitialMmapSize)
 	if q.db, q.file, err = segment.OpenBoltFile(q.path, &o); err != nil {
 		return err
@@ -66,7 +67,7 @@ func (q *Queue) prepareLocked() error {
 	if errors.Is(err, os.ErrNotExist) {
 		return q.createLocked(0)
 	}
-	err = segment.ReadTwice(context.Background(), func() error { return checkFile(q.path) })
+	err = reread.Twice(context.Background(), func() error { return checkFile(q.path) })
 	if !segment.Damaged(err) {
 		return err
 	}
@@ -165,7 +166,7 @@ func Recover(dir string) (length int64, err error) {
 // fault is left to the readers of the letters.
 func CheckVersion(ctx context.Context, dir string) error {
 	path := filepath.Join(dir, segment.DeadName)
-	err := segment.ReadTwice(ctx, func() error { return checkNewest(path) })
+	err := reread.Twice(ctx, func() error { return checkNewest(path) })
 	if segment.Later(err) {
 		return err
 	}

@@ -73,7 +73,7 @@ func (q *Queue) copyLocked(path string, size int64) (err error) {
 	if err := disk.RemoveIfExists(path); err != nil {
 		return err
 	}
-	db, err := segment.OpenBolt(path, &bolt.Options{NoSync: true, InitialMmapSize: segment.MapAhead(size, segment.CopyAhead)})
+	db, err := segment.OpenBolt(path, &bolt.Options{NoSync: true, InitialMmapSize: disk.MapAhead(size, disk.CopyAhead)})
 	if err != nil {
 		return err
 	}

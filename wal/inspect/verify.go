@@ -10,6 +10,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/receipt"
 	"github.com/standpipe/standpipe/wal/internal/recent"
 	"github.com/standpipe/standpipe/wal/internal/segment"
+	"github.com/standpipe/standpipe/wal/internal/small"
 )
 
 // maxDamage is the most damaged parts that a report lists one by one.
@@ -171,7 +172,7 @@ func (v *verifying) metas(ctx context.Context, f *segment.Pages) error {
 // buckets checks that the file has no unknown bucket.
 func (v *verifying) buckets(ctx context.Context, f *segment.Pages) error {
 	return f.Elements(ctx, nil, []byte{}, func(e boltpage.Element) error {
-		known := slices.ContainsFunc([][]byte{segment.BucketMeta, segment.BucketState, segment.BucketBlocks, segment.BucketIndex}, func(name []byte) bool { return bytes.Equal(e.Key, name) })
+		known := slices.ContainsFunc([][]byte{segment.BucketMeta, segment.BucketState, segment.BucketBlocks, segment.BucketIndex, small.Bucket}, func(name []byte) bool { return bytes.Equal(e.Key, name) })
 		if !e.Bucket || !known && !recent.IsName(e.Key) {
 			v.damaged(&segment.CorruptError{File: f.Path, Reason: fmt.Sprintf("%q is no bucket of a log", e.Key)})
 		}

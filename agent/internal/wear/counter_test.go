@@ -27,7 +27,7 @@ func TestCommitBytes_AreThoseOfTheLog(t *testing.T) {
 	}
 	write(300, 20)
 	for _, events := range []int{20, 1, 2, 5, 10} {
-		got, want := wear.CommitBytes(float64(events), 200), write(40, events)
+		got, want := wear.CommitBytes(float64(events), 200), write(130, events)
 		if math.Abs(got-want) > want/5 {
 			t.Errorf("%d events: got an estimate of %.0f bytes, the log has written %.0f", events, got, want)
 		}

@@ -4,10 +4,7 @@
 // them. Writes of the card to itself are not included.
 package wear
 
-import (
-	"math"
-	"time"
-)
+import "time"
 
 const (
 	// page is the size of a page of the log.
@@ -21,22 +18,22 @@ const (
 	// zeroed is the largest commit for which the log writes disk blocks ahead, so that each byte is written once more. Other commits make
 	// the file system's journal write about journalCommit bytes. journal is its other bytes in a second.
 	zeroed, journalCommit, journal = 8 << 10, 4 * page, 2500
-	// A commit keeps its blocks in the page of the buckets, which has about recentRoom bytes for those of at most largestRecent bytes,
-	// and writes this page and the meta page. Events of one commit lie in blocks of about smallBlock bytes.
-	recentRoom, largestRecent, recentOverhead, smallBlock = 3500, 980, 81, 600
+	// A commit of at most largestSmall bytes of blocks takes one page. After smallCommits of them a transaction stores their blocks, of
+	// which leafRoom bytes fit into a page, and writes storePages beside them.
+	largestSmall, smallCommits, leafRoom, storePages = page - 60, 64, 3800, 5
+	// deliveries is how often a second a destination notes deliveries at most, by its default of max_delay.
+	deliveries = 0.9
 	// framing is about the number of bytes that an event takes in addition to its data; header is that of a block.
 	framing, header = 30, 70
 )
 
-// CommitBytes estimates the mean of the bytes that a commit of so many events of that size writes to the log. Some commits keep their
-// blocks in the page of the buckets, and the next one moves these blocks.
+// CommitBytes estimates the mean of the bytes that a commit of so many events of that size writes to the log.
 func CommitBytes(events float64, size int) float64 {
-	bytes, kept := blockBytes(events, size), 0.0
-	if blockBytes(1, size) <= largestRecent {
-		kept = math.Floor(recentRoom / (bytes + recentOverhead*math.Ceil(bytes/smallBlock)))
+	bytes := blockBytes(events, size)
+	if bytes <= largestSmall {
+		return page * (1 + bytes/leafRoom + storePages/float64(smallCommits))
 	}
-	moved := (kept + 1) * bytes
-	return page * (2*kept + commitPages + 1 + min(moved/leafBytes, moreLeaves) + max(0, moved/page-moreLeaves*leafBytes/page)) / (kept + 1)
+	return page * (commitPages + 1 + min(bytes/leafBytes, moreLeaves) + max(0, bytes/page-moreLeaves*leafBytes/page))
 }
 
 // blockBytes estimates the size of a block.
@@ -61,18 +58,19 @@ func BytesPerDay(t Traffic) float64 {
 	}
 	events := t.PerSecond / commits
 	each := CommitBytes(events, t.Size)
-	if bytes := blockBytes(events, t.Size); bytes <= zeroed {
+	switch bytes := blockBytes(events, t.Size); {
+	case bytes <= largestSmall:
+		each += journalCommit / smallCommits
+	case bytes <= zeroed:
 		each += bytes
-	} else {
+	default:
 		each += journalCommit
 	}
 
-	// A checkpoint joins a commit in the second half of its interval. The state of a few destinations lies in the page of the
-	// buckets, so this takes no page more. Otherwise the checkpoint commits alone.
-	interval := t.Checkpoint.Seconds()
-	checkpoints, pages := 1/(0.75*interval+1/t.PerSecond), 0.0
+	// A checkpoint joins a commit in the second half of its interval, and takes no page more then. Otherwise it is a small commit.
+	interval, checkpoints := t.Checkpoint.Seconds(), 0.0
 	if commits*interval < 2 {
-		checkpoints, pages = min(commits, 1/interval), 2
+		checkpoints = min(commits, 1/interval, deliveries)
 	}
-	return 86400 * (commits*each + checkpoints*pages*page + journal)
+	return 86400 * (commits*each + checkpoints*page + journal)
 }

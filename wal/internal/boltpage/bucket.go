@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"slices"
 )
 
 // LeafOf is Snapshot.LeafOf, repeated until it is sound.
@@ -66,6 +67,7 @@ func VisitFrom(leaf *Page, key, prefix []byte, visit func(e Element) error) erro
 
 // Bucket is a bucket of the file.
 type Bucket struct {
+	name   string
 	root   uint64
 	via    uint64
 	inline *Page // a small bucket, which lies in its parent's page
@@ -92,8 +94,12 @@ func (s *Snapshot) Bucket(name []byte) (*Bucket, error) {
 	if fault != "" {
 		return nil, s.Corrupt("page %d: the bucket %q in it is no leaf; %s", leaf.id, name, fault)
 	}
+	t.name = string(name)
 	return t, nil
 }
+
+// Root returns the first page of the bucket, 0 if it lies in its parent's page.
+func (t *Bucket) Root() uint64 { return t.root }
 
 // innerTree returns the bucket in an element of a leaf.
 func innerTree(leaf *Page, i int) (t *Bucket, fault string) {
@@ -109,25 +115,80 @@ func innerTree(leaf *Page, i int) (t *Bucket, fault string) {
 
 // leaf is LeafOf for a bucket.
 func (s *Snapshot) leaf(t *Bucket, key []byte) (leaf *Page, after []byte, err error) {
-	if t.inline != nil {
-		return t.inline, nil, nil
+	leaf, low, after, err := s.leafInFile(t, key)
+	if err != nil || t.name == "" {
+		return leaf, after, err
 	}
-	id, via, low := t.root, t.via, []byte(nil)
+	more, err := s.Overlaid(t.name)
+	if err != nil {
+		return nil, after, err
+	}
+	return leaf.with(more, low, after), after, nil
+}
+
+// Overlaid returns the elements that the overlay of the file adds to a bucket.
+func (s *Snapshot) Overlaid(name string) (list []Element, err error) {
+	if !s.overlaid && s.file.Overlay != nil {
+		if s.overlay, err = s.file.Overlay(s); err != nil {
+			return nil, err
+		}
+		s.overlaid = true
+	}
+	return s.overlay[name], nil
+}
+
+// with returns the leaf with those of the elements that lie in [low, after).
+func (p *Page) with(list []Element, low, after []byte) *Page {
+	compare := func(e Element, key []byte) int { return bytes.Compare(e.Key, key) }
+	from, _ := slices.BinarySearchFunc(list, low, compare)
+	list = list[from:]
+	if after != nil {
+		to, _ := slices.BinarySearchFunc(list, after, compare)
+		list = list[:to]
+	}
+	if len(list) == 0 {
+		return p
+	}
+	q := *p
+	q.Elements = make([]Element, 0, len(p.Elements)+len(list))
+	for _, e := range p.Elements {
+		for len(list) > 0 && bytes.Compare(list[0].Key, e.Key) < 0 {
+			q.Elements, list = append(q.Elements, list[0]), list[1:]
+		}
+		if len(list) > 0 && bytes.Equal(list[0].Key, e.Key) {
+			e, list = list[0], list[1:]
+		}
+		q.Elements = append(q.Elements, e)
+	}
+	q.Elements = append(q.Elements, list...)
+	return &q
+}
+
+// leafInFile is leaf without the overlay. low is the first key of the leaf by the branch above it; nil: it is the first leaf.
+func (s *Snapshot) leafInFile(t *Bucket, key []byte) (leaf *Page, low, after []byte, err error) {
+	if t.inline != nil {
+		return t.inline, nil, nil, nil
+	}
+	id, via, first := t.root, t.via, true
 	for range deepest {
 		p, err := s.pageWithin(id, via, low, after)
 		if err != nil {
-			return nil, after, err
+			return nil, low, after, err
 		}
 		if p.leaf {
-			return p, after, nil
+			if first {
+				low = nil
+			}
+			return p, low, after, nil
 		}
 		i := p.Find(key)
+		first = first && i == 0
 		if i+1 < len(p.Elements) {
 			after = p.Elements[i+1].Key
 		}
 		low, via, id = p.Elements[i].Key, id<<16|uint64(i), p.Elements[i].child
 	}
-	return nil, after, s.Corrupt("page %d: over %d pages above it", id, deepest)
+	return nil, low, after, s.Corrupt("page %d: over %d pages above it", id, deepest)
 }
 
 // Value returns the value of key in a bucket, or nil.

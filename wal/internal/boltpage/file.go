@@ -19,7 +19,13 @@ type File struct {
 	before   uint64    // snapshots ignore this transaction and later ones; 0: none
 	mapped   []byte    // the whole file, if it is mapped
 	last     *Snapshot // the last one, if no commit came before its last use ended; Try reuses it
+
+	Overlay Overlay // set before the first snapshot; nil: there is none
 }
+
+// Overlay returns elements by the names of their buckets, in the order of their keys. A snapshot has them in the leaves of
+// these buckets, in the place of those with the same keys. Check does not see them.
+type Overlay func(s *Snapshot) (map[string][]Element, error)
 
 // Faults makes the errors of a file, whose types are those of the file's user.
 type Faults interface {

@@ -101,7 +101,10 @@ func (s *Snapshot) read(id uint64) ([]byte, error) {
 	return s.bytes(buf, id, 1+more)
 }
 
-// bytes returns the bytes of n pages from id on. have is the beginning of them that was read before.
+// Bytes returns the bytes of n pages from id on, as they are now.
+func (s *Snapshot) Bytes(id, n uint64) ([]byte, error) { return s.bytes(nil, id, n) }
+
+// bytes is Bytes. have is the beginning of them that was read before.
 func (s *Snapshot) bytes(have []byte, id, n uint64) ([]byte, error) {
 	from, size := int64(id)*s.file.pageSize, int64(n)*s.file.pageSize
 	if mapped := s.file.mapped; mapped != nil {

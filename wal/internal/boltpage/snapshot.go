@@ -20,6 +20,9 @@ type Snapshot struct {
 
 	branches map[uint64]*Page
 	owners   map[uint64]uint64 // of a page: the element that refers to it
+
+	overlaid bool // overlay is read
+	overlay  map[string][]Element
 }
 
 // Before makes later snapshots show the file as the transactions before tx left it. The pages of those may have been

@@ -60,13 +60,13 @@ func New(o Options) *Capacity {
 // maxSegments returns the bytes that all segments together may occupy now.
 func (c *Capacity) maxSegments() int64 { return c.Max() - c.deadHeld() }
 
-// EmptySegment is the most that a segment occupies before its first event, apart from the state.
+// EmptySegment is the most that a segment occupies before its first event, apart from the state and pages for small commits.
 var EmptySegment = int64(max(64<<10, 12*os.Getpagesize()))
 
 // BytesToBegin returns the most bytes that the next segment occupies once it has begun.
 func (c *Capacity) BytesToBegin() int64 {
 	state := c.StateBytes.Load()
-	return EmptySegment + state + state/16
+	return EmptySegment + c.smallBytes() + state + state/16
 }
 
 // CheckpointBytes returns the most bytes that a checkpoint takes.
@@ -77,7 +77,7 @@ func (c *Capacity) CheckpointBytes() int64 {
 
 // Reserve returns the number of bytes that stay allocated in the newest segment, beyond its used ones.
 func (c *Capacity) Reserve(s *liveset.Segment) int64 {
-	return c.CheckpointBytes() + s.SealBytes() + c.Carry.Bytes()
+	return c.CheckpointBytes() + s.SealBytes() + s.SmallGrowth() + c.Carry.Bytes()
 }
 
 // Space returns the bytes that appends may take now, by MaxSize and by the volume's free bytes.

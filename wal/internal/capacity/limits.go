@@ -1,6 +1,11 @@
 package capacity
 
-import "sync/atomic"
+import (
+	"os"
+	"sync/atomic"
+
+	"github.com/standpipe/standpipe/wal/internal/small"
+)
 
 // limits are the sizes that follow from the configuration alone.
 type limits struct {
@@ -29,7 +34,15 @@ func (l *limits) copyReserve() int64 { return min(l.segmentSize*3/4, l.Max()/20)
 
 // LargestAppend returns the most bytes that an append may take. It does not depend on the size of the state: even with
 // the largest state, that many bytes are free once all events are settled.
-func (l *limits) LargestAppend() int64 { return l.Max()*3/5 - 2*EmptySegment }
+func (l *limits) LargestAppend() int64 { return l.Max()*3/5 - 2*(EmptySegment+l.smallBytes()) }
+
+// SmallPages returns the number of pages that the next segment has for small commits.
+func (l *limits) SmallPages() int {
+	return small.Pages(min(l.segmentSize, l.Max()/4), os.Getpagesize())
+}
+
+// smallBytes returns the bytes that these take.
+func (l *limits) smallBytes() int64 { return small.Bytes(l.SmallPages(), os.Getpagesize()) }
 
 // Growth estimates the most bytes by which blocks of that total size make a segment grow.
 func (l *limits) Growth(size int64) int64 {

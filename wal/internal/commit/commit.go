@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	bolt "go.etcd.io/bbolt"
-
 	"github.com/standpipe/standpipe/wal/internal/capacity"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/liveset"
@@ -67,7 +65,7 @@ func (c *Committer) commit(g *group) error {
 	c.collectDeletions(g, active)
 	g.carries(active, full)
 
-	if g.stores() {
+	if g.stores() || c.closed && active.HasSmall() {
 		start := time.Now()
 
 		// Lay the events into blocks that continue the segment's last leaf.
@@ -75,7 +73,7 @@ func (c *Committer) commit(g *group) error {
 
 		// Roll if the group fills the segment. The same transaction then seals it.
 		var err error
-		if g.successor, err = c.o.Roller.Successor(active, active.Used()+c.o.Capacity.Growth(g.bytes())); err != nil {
+		if g.successor, err = c.o.Roller.Successor(active, active.Used()+active.SmallGrowth()+c.o.Capacity.Growth(g.bytes())); err != nil {
 			return c.abort(g, err)
 		}
 
@@ -84,18 +82,16 @@ func (c *Committer) commit(g *group) error {
 			return c.abort(g, err)
 		}
 
-		// Write the pages and the meta page, and sync them: segfile.File.Update.
-		err = active.Update(func(tx *bolt.Tx) error {
-			if active.Preallocated() {
-				if err := c.o.BeginState(tx); err != nil {
-					return err
-				}
-			}
-			if err := g.write(c, tx, active); err != nil || g.successor == nil {
-				return err
-			}
-			return active.PutSeal(tx, g.blocks)
-		})
+		// A small group takes one page, and one sync.
+		stored, err := g.storeSmall(c, active)
+		if err != nil {
+			return c.abort(g, err)
+		}
+
+		// Others take a transaction: write the pages and the meta page, and sync them: segfile.File.Update.
+		if !stored {
+			err = g.update(c, active)
+		}
 		if hook := c.o.AfterCommit; hook != nil && err == nil {
 			err = hook()
 		}
@@ -131,14 +127,13 @@ func (c *Committer) prepare(g *group, active *liveset.Segment) error {
 		if err := c.o.Capacity.Allocate(active, g.need, segfile.SealAhead); err != nil {
 			return &segfile.CommitError{Err: err, Harmless: disk.Shortage(err)}
 		}
-		active.Prewrite(g.bytes())
 	}
 	// The group must not use the bytes that are reserved for a checkpoint, the seal and the next segment.
 	size, least := c.o.Capacity.Limit(), int64(0)
 	if g.successor == nil {
 		size -= active.SealBytes()
 	}
-	if g.checkpoint {
+	if g.checkpoint || active.HasSmall() { // these may have put any cursor
 		least = c.o.Capacity.CheckpointBytes()
 	} else if !active.Preallocated() {
 		size -= c.o.Capacity.CheckpointBytes()
@@ -146,7 +141,7 @@ func (c *Committer) prepare(g *group, active *liveset.Segment) error {
 	if active.Preallocated() {
 		least += c.o.Capacity.BytesToBegin()
 	}
-	least += c.o.Capacity.Carry.Bytes()
+	least += c.o.Capacity.Carry.Bytes() + active.SmallGrowth()
 	active.LimitTo(size, least)
 	return nil
 }

@@ -3,6 +3,7 @@ package commit
 import (
 	"fmt"
 	"math"
+	"os"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -123,16 +124,45 @@ func (g *group) bytes() (n int64) {
 	return n
 }
 
+// update stores the group with a transaction of bbolt.
+func (g *group) update(c *Committer, seg *liveset.Segment) error {
+	seg.Prewrite(g.bytes() + seg.SmallGrowth())
+	return seg.Update(func(tx *bolt.Tx) error {
+		if seg.Preallocated() {
+			if err := c.o.BeginState(tx); err != nil {
+				return err
+			}
+		}
+		if err := g.write(c, tx, seg); err != nil || g.successor == nil {
+			return err
+		}
+		return seg.PutSeal(tx, g.blocks)
+	})
+}
+
 // write puts everything in the group into tx.
 func (g *group) write(c *Committer, tx *bolt.Tx, seg *liveset.Segment) error {
 	if err := seg.PutBlocks(tx, g.blocks); err != nil {
 		return err
 	}
 	state := seg.State(tx)
-	if err := g.writeProducers(c.producers, seg, &state); err != nil {
+	return g.writeState(c, seg, &state)
+}
+
+// storeSmall stores the group as a small commit of the segment, and reports whether it has done so.
+func (g *group) storeSmall(c *Committer, seg *liveset.Segment) (stored bool, err error) {
+	if c.closed || seg.Preallocated() || g.successor != nil || g.carry > 0 || len(g.deletions.producers) > 0 || g.bytes() > int64(os.Getpagesize()) {
+		return false, nil
+	}
+	return seg.Small(g.blocks, func(state *segment.StateWriter) error { return g.writeState(c, seg, state) })
+}
+
+// writeState puts the group's entries of the state.
+func (g *group) writeState(c *Committer, seg *liveset.Segment, state *segment.StateWriter) error {
+	if err := g.writeProducers(c.producers, seg, state); err != nil {
 		return err
 	}
-	if err := c.receipts.Write(g.receipts, &state); err != nil {
+	if err := c.receipts.Write(g.receipts, state); err != nil {
 		return err
 	}
 	for _, step := range g.cursors {
@@ -140,7 +170,7 @@ func (g *group) write(c *Committer, tx *bolt.Tx, seg *liveset.Segment) error {
 			return fmt.Errorf("put cursor: %w", err)
 		}
 	}
-	return c.producers.Delete(g.deletions.producers, &state)
+	return c.producers.Delete(g.deletions.producers, state)
 }
 
 // writeProducers puts the entries of the new producers into tx, and those of known ones that the segment lacks.

@@ -48,7 +48,7 @@ func (c *Copier) Copy(path string, size int64) (made *Copy, err error) {
 	if err := disk.RemoveIfExists(path); err != nil { // of an attempt that failed
 		return nil, err
 	}
-	db, file, err := segment.OpenBoltFile(path, &bolt.Options{NoSync: true, InitialMmapSize: segment.MapAhead(size, segment.CopyAhead)})
+	db, file, err := segment.OpenBoltFile(path, &bolt.Options{NoSync: true, InitialMmapSize: disk.MapAhead(size, disk.CopyAhead)})
 	if err != nil {
 		return nil, err
 	}

@@ -85,7 +85,7 @@ func check(path string, seq uint64) (found *Found, err error) {
 		return nil, err2
 	}
 
-	if last == nil || !last.matches() || len(last.bad) > 0 {
+	if last == nil || (!last.matches() || len(last.bad) > 0) && len(last.Small.Pages) == 0 { // small commits follow a whole one only
 		older, err2 := read(before, path, seq)
 		if err2 != nil && !segment.Damaged(err2) {
 			return nil, err2

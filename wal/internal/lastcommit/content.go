@@ -8,6 +8,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/digest"
 	"github.com/standpipe/standpipe/wal/internal/recent"
 	"github.com/standpipe/standpipe/wal/internal/segment"
+	"github.com/standpipe/standpipe/wal/internal/small"
 )
 
 // content is the content of the newest segment as one commit left it.
@@ -19,14 +20,16 @@ type content struct {
 	Index  *segment.BlockIndex
 	Last   uint64          // the number of the last block
 	Recent recent.Blocks   // the last of them
+	Small  small.Found     // the small commits, whose blocks are the last
 	Noted  uint64          // the number of the last block with notes of producers; 0: there is none
 	End    segment.LeafEnd // the last leaf
 
-	Blocks digest.Sum      // of the blocks, without damaged notes
+	Blocks digest.Sum      // of the blocks in their buckets, without damaged notes
 	Rest   digest.Sum      // of the meta bucket and the state
 	stored *digest.Record  // nil: the segment has none
 	bad    map[uint64]bool // the blocks whose frames or notes are bad
-	lost   uint64          // the number of blocks with bad notes
+	lost   uint64          // the number of blocks with bad notes in their buckets,
+	unsure uint64          // and in small commits
 }
 
 // read reads every page that bbolt can reach from the snapshot's meta page. The error is a CorruptError if a page is bad,
@@ -64,7 +67,25 @@ func read(s *boltpage.Snapshot, path string, seq uint64) (*content, error) {
 	case !state:
 		return nil, s.Corrupt("the bucket state is missing")
 	}
-	return c, nil
+	return c, c.addSmall()
+}
+
+// addSmall adds the small commits. The digest of the last transaction does not have them.
+func (c *content) addSmall() (err error) {
+	if c.Small, err = small.Read(c.snapshot); err != nil {
+		return err
+	}
+	before, lost := c.Blocks, c.lost
+	for _, e := range c.Small.Blocks {
+		if !bytes.Equal(e.Key, segment.NumberKey(c.Last+1)) {
+			return c.snapshot.Corrupt("a small commit holds block %x, after block %d", e.Key, c.Last)
+		}
+		if err := c.addBlock(e); err != nil {
+			return err
+		}
+	}
+	c.Blocks, c.lost, c.unsure = before, lost, c.lost-lost
+	return nil
 }
 
 // addBlock checks a block's header and that the block continues its stream, and adds it.
@@ -143,9 +164,13 @@ func (c *content) plausible() bool {
 }
 
 // follows reports whether the commit after older is whole: the content matches, or it lacks the same notes that were damaged
-// in older.
+// in older. The digest of older does not have the notes of its small commits, so only the number of these is known.
 func (c *content) follows(older *content) bool {
-	return c.matches() || c.stored.Tx == c.snapshot.Tx() && c.missing() == older.missing()
+	if c.matches() || c.stored.Tx != c.snapshot.Tx() {
+		return c.matches()
+	}
+	more := c.missing().Minus(older.missing())
+	return more == digest.Totals{} || 0 < more.Entries && more.Entries <= older.unsure
 }
 
 // spoils reports whether a block that is bad in c is absent from older, or good there.

@@ -12,7 +12,7 @@ import (
 // Secure makes the last whole commit of the file durable, and removes a torn one. The caller has found it with Check, and
 // nothing has written to the file since.
 func (f *Found) Secure(path string) (err error) {
-	if f.kept == f.replaced {
+	if f.kept == f.replaced && len(f.Small.Pages) == 0 {
 		return nil
 	}
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -24,6 +24,14 @@ func (f *Found) Secure(path string) (err error) {
 			err = fmt.Errorf("secure segment %s: %w", path, err)
 		}
 	}()
+	for i, page := range f.Small.Pages {
+		if _, err := file.WriteAt(page, f.Small.Offset(i+1)); err != nil {
+			return fmt.Errorf("write small commit %d again: %w", i+1, err)
+		}
+	}
+	if f.kept == f.replaced {
+		return file.Sync()
+	}
 	if f.Torn == 0 {
 		if err := f.writeAgain(file); err != nil && !disk.NoSpace(err) { // a file system that writes no page in place may be full
 			return err

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/reread"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
@@ -132,7 +133,7 @@ func (s *scan) takeReady(ctx context.Context, seqs []uint64) ([]uint64, error) {
 	}
 	file, empty := s.file(seqs[n-1]), false
 	var m segment.Meta
-	err := segment.ReadTwice(ctx, func() error {
+	err := reread.Twice(ctx, func() error {
 		err := file.View(func(r segment.Reader) (err error) {
 			empty = r.Bucket(segment.BucketState) == nil && r.Bucket(segment.BucketBlocks) == nil
 			m, err = file.Meta(r)
@@ -161,7 +162,7 @@ func (s *scan) load(ctx context.Context, seq uint64) error {
 	seg := Segment{File: s.file(seq)}
 	newest := len(s.Segments) == 0
 	before := s.Result
-	err := segment.ReadTwice(ctx, func() error {
+	err := reread.Twice(ctx, func() error {
 		s.Result = before
 		read := s.readOlder
 		if newest {

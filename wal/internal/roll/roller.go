@@ -13,6 +13,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/queue"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
+	"github.com/standpipe/standpipe/wal/internal/small"
 )
 
 // Options are the dependencies and settings of a Roller. All fields must be set.
@@ -151,7 +152,7 @@ func (r *Roller) SealIfLarge() error {
 // seal seals the newest segment with a transaction of its own, and makes next the newest. sealed is false if there was
 // no space for that.
 func (r *Roller) seal(active, next *liveset.Segment) (sealed bool, err error) {
-	active.LimitTo(r.o.Capacity.Limit(), active.SealBytes())
+	active.LimitTo(r.o.Capacity.Limit(), active.SealBytes()+active.SmallGrowth())
 	err = active.Update(func(tx *bolt.Tx) error { return active.PutSeal(tx, nil) })
 	var ce *segfile.CommitError
 	if errors.As(err, &ce) && ce.Harmless {
@@ -217,11 +218,11 @@ func (r *Roller) Create(seq uint64, fill func(tx *bolt.Tx) error) (*liveset.Segm
 }
 
 func (r *Roller) fillSegment(seg *liveset.Segment, fill func(tx *bolt.Tx) error) error {
-	if err := seg.Lengthen(capacity.EmptySegment + 2*r.o.Capacity.StateBytes.Load()); err != nil {
+	if err := seg.Lengthen(r.o.Capacity.BytesToBegin() + r.o.Capacity.StateBytes.Load()); err != nil {
 		return err
 	}
 	err := seg.Update(func(tx *bolt.Tx) error {
-		return errors.Join(r.o.PutMeta(tx, seg.Seq), fill(tx))
+		return errors.Join(r.o.PutMeta(tx, seg.Seq), small.Create(tx, r.o.Capacity.SmallPages()), fill(tx))
 	})
 	if err != nil {
 		return err

@@ -11,7 +11,8 @@ import (
 
 // digests has the digest of the newest segment. The writer owns it.
 type digests struct {
-	digested bool // each commit stores a digest; set before the file has a second user
+	summed   bool // the state's entries have checksums, and
+	digested bool // each commit stores a digest; both are set before the file has a second user
 	stored   sums // of the last commit
 	next     sums // of the transaction under way
 	unsure   bool // the next commit syncs twice: pages of one that was not stored may have its number, or it begins the segment
@@ -39,6 +40,9 @@ func (f *File) State(tx *bolt.Tx) segment.StateWriter {
 //   - The commit that begins a segment writes the whole state, and the one that seals it is never verified.
 //   - After a failed or interrupted commit, its pages may have the number of this one, and a digest that is right for them.
 func (d *digests) syncsTwice() bool { return !d.digested || d.sealing || d.unsure }
+
+// Summed reports whether the entries of the state have checksums.
+func (d *digests) Summed() bool { return d.summed }
 
 // put stores the digest of the transaction under way. A sealed segment has none. A commit that syncs twice may have written
 // any entry of the meta bucket and the state.

@@ -16,6 +16,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/lastcommit"
 	"github.com/standpipe/standpipe/wal/internal/segment"
+	"github.com/standpipe/standpipe/wal/internal/small"
 )
 
 // File is the file of one segment. See the package comment for the goroutine that may call each method.
@@ -41,14 +42,13 @@ type File struct {
 
 	blocks
 	digests
+	smalls
 
 	found *lastcommit.Found // from Check until Secure
 	torn  uint64            // the transaction of a commit that readers ignore, until Secure; 0: there is none
 
-	summed bool // the state's entries have checksums; set before the file has a second user
-
 	mappedBytes atomic.Int64 // of the last map of the sealed segment
-	walked      atomic.Int64 // bytes that walks have read since pages were last released
+	walked      walked
 	replaced    atomic.Int64 // number of calls of Replace: readers look up the segment again after one
 
 	failing atomic.Pointer[failingRead] // nil: the last read succeeded
@@ -124,10 +124,11 @@ func (f *File) openWritable(path string, segmentSize int64) (err error) {
 	return f.measure()
 }
 
-// measure updates used, the end of the pages.
+// measure updates the end of the pages and the place of small commits after a transaction.
 func (f *File) measure() error {
 	return segment.ViewBolt(f.db, f.Path, f.base.Load(), func(tx *bolt.Tx) error {
 		f.used.Store(tx.Size())
+		f.space, f.tx = small.InTx(tx), uint64(tx.ID())
 		return nil
 	})
 }
@@ -140,12 +141,13 @@ func (f *File) View(read func(r segment.Reader) error) (err error) {
 	}
 	defer f.mu.RUnlock()
 	if f.db != nil {
+		pending := f.pending() // before the transaction begins: a later one may store them
 		return segment.ViewBolt(f.db, f.Path, f.base.Load(), func(tx *bolt.Tx) error {
-			defer f.releasePages(f.db.Info().Data, tx.Size()) // bbolt does not map the file again before tx has ended
-			return read(segment.BoltReader{Tx: tx})
+			defer f.walked.release(f.db.Info().Data, tx.Size()) // bbolt does not map the file again before tx has ended
+			return read(segment.BoltReader{Tx: tx, Pending: pending})
 		})
 	}
-	defer f.releasePages(f.pages.Base(), f.pages.MappedLength())
+	defer f.walked.release(f.pages.Base(), f.pages.MappedLength())
 	return segment.ViewPages(f.pages, read)
 }
 
@@ -153,11 +155,14 @@ func (f *File) View(read func(r segment.Reader) error) (err error) {
 // count there as far as it was read: a container counts the pages of maps like others.
 const keptMapped = 4 << 20
 
-// releasePages releases the pages of the map at base, of size bytes, once walks have read enough of them. The map must not
-// go away meanwhile.
-func (f *File) releasePages(base uintptr, size int64) {
-	if f.walked.Load() >= keptMapped {
-		f.walked.Store(0)
+// walked are the bytes that walks have read since pages were last released.
+type walked struct{ atomic.Int64 }
+
+// release releases the pages of the map at base, of size bytes, once walks have read enough of them. The map must not go away
+// meanwhile.
+func (w *walked) release(base uintptr, size int64) {
+	if w.Load() >= keptMapped {
+		w.Store(0)
 		disk.Release(base, size)
 	}
 }

@@ -32,6 +32,9 @@ func (f *File) Check() (spans map[string]segment.Span, doubtful bool, err error)
 	f.index.Store(found.Index)
 	f.last, f.end, f.noted, f.recent = found.Last, found.End, found.Noted, found.Recent
 	f.stored = sums{found.Blocks, found.Rest}
+	f.smalls.clear()
+	f.smalls.add(&found.Small.Commit)
+	f.number = len(found.Small.Pages)
 	return found.Index.Spans(), found.Doubtful, nil
 }
 

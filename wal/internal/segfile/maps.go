@@ -7,7 +7,6 @@ import (
 	"strconv"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
-	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // bbolt maps a file at the next power of two up to 1 GiB, and at the next GiB beyond that. When the file outgrows its
@@ -67,7 +66,7 @@ func mapNewest(segmentSize, length int64) (size int, most int64) {
 	if runtime.GOOS == "windows" { // where a file is as long as its map, and is mapped again as it grows
 		return int(segmentSize) + newestAhead32, math.MaxInt64
 	}
-	size = segment.MapAhead(max(segmentSize, length), NewestAhead())
+	size = disk.MapAhead(max(segmentSize, length), NewestAhead())
 	return size, int64(size)
 }
 
@@ -81,7 +80,7 @@ func (f *File) EnsureMapped(size int64) error {
 }
 
 func (f *File) tryMap(size int64) error {
-	most := segment.MapAhead(size, 0)
+	most := disk.MapAhead(size, 0)
 	b, err := disk.Map(f.file, int64(most))
 	if err == nil {
 		err = disk.Unmap(b)

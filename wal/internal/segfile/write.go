@@ -13,6 +13,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/lastcommit"
 	"github.com/standpipe/standpipe/wal/internal/recent"
 	"github.com/standpipe/standpipe/wal/internal/segment"
+	"github.com/standpipe/standpipe/wal/internal/small"
 )
 
 // Update runs write in a transaction of the newest segment and commits it. bbolt writes the pages, then the meta page, and
@@ -35,6 +36,9 @@ func (f *File) Update(write func(tx *bolt.Tx) error) (err error) {
 	}
 	id := tx.ID()
 	f.next, f.nextRecent, f.sealing = f.stored, f.recent, false
+	if err := f.putSmall(tx); err != nil {
+		return err
+	}
 	if err := write(tx); err != nil {
 		return err
 	}
@@ -53,6 +57,7 @@ func (f *File) Update(write func(tx *bolt.Tx) error) (err error) {
 		}
 	}
 	f.stored, f.recent, f.unsure = f.next, f.nextRecent, f.creating
+	f.smalls.clear()
 	stats := tx.Stats()
 	f.files.Wrote(stats.GetPageAlloc() + int64(f.db.Info().PageSize) + f.zeros) // the pages of the transaction, and its meta page
 	f.zeros = 0
@@ -102,7 +107,7 @@ func (f *File) PutBlocks(tx *bolt.Tx, blocks [][]byte) error {
 		return nil
 	}
 	put := recent.Put
-	keep := f.keepsRecent && !f.Empty() && f.endsSmall() && f.recent.Fit(tx, blocks)
+	keep := f.keepsRecent && f.space.Count == 0 && !f.Empty() && f.endsSmall() && f.recent.Fit(tx, blocks)
 	if !keep {
 		bucket, err := f.moveRecent(tx, f.last)
 		if err != nil {
@@ -138,8 +143,5 @@ func (f *File) PutSeal(tx *bolt.Tx, blocks [][]byte) error {
 		x.AddValue(value, number)
 	}
 	_, err := f.moveRecent(tx, number)
-	return errors.Join(err, tx.Bucket(segment.BucketMeta).Put(segment.KeySealed, []byte{1}), x.Write(tx, f.Seq))
+	return errors.Join(err, small.Delete(tx), tx.Bucket(segment.BucketMeta).Put(segment.KeySealed, []byte{1}), x.Write(tx, f.Seq))
 }
-
-// Summed reports whether the entries of the state have checksums.
-func (f *File) Summed() bool { return f.summed }

@@ -70,13 +70,20 @@ func (f *Pages) endOfBlocks(ctx context.Context) (end uint64, err error) {
 	return end, err
 }
 
-// EndOfBlocks returns the number after the last block's, from the bucket's sequence if that is set and no block is recent.
+// EndOfBlocks returns the number after the last block's, from the bucket's sequence if that is set and the last block is in the bucket.
 func EndOfBlocks(s *boltpage.Snapshot) (uint64, error) {
 	kept, err := recent.Read(s)
 	if err != nil {
 		return UnknownEnd, err
 	}
-	if t, err := s.Bucket(BucketBlocks); len(kept) == 0 && err == nil && t != nil && t.Sequence > 0 {
+	pending, err := s.Overlaid(string(BucketBlocks))
+	if err != nil {
+		return UnknownEnd, err
+	}
+	if kept = append(kept, pending...); len(kept) > 0 {
+		return binary.BigEndian.Uint64(kept[len(kept)-1].Key) + 1, nil
+	}
+	if t, err := s.Bucket(BucketBlocks); err == nil && t != nil && t.Sequence > 0 {
 		return t.Sequence + 1, nil
 	}
 	leaf, _, err := recent.LeafOf(s, BucketBlocks, NumberKey(math.MaxUint64))

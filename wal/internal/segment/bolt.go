@@ -3,7 +3,6 @@ package segment
 import (
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"runtime/debug"
 	"syscall"
@@ -51,7 +50,7 @@ func OpenBoltFile(path string, o *bolt.Options) (db *bolt.DB, file *os.File, err
 
 // OpenMapped opens a sealed segment and maps it.
 func OpenMapped(path string) (*boltpage.File, error) {
-	f, err := boltpage.Open(path, FileFaults{})
+	f, err := open(path, FileFaults{})
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, &CorruptError{File: path, Reason: "the file is missing"}
 	}
@@ -103,21 +102,6 @@ func ViewBolt(db *bolt.DB, path string, base uintptr, f func(tx *bolt.Tx) error)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	return db.View(f)
 }
-
-// MapAhead returns the size at which bbolt maps a file of size bytes that may grow by ahead.
-func MapAhead(size, ahead int64) int {
-	want := size + ahead
-	for bits := 15; bits <= 30; bits++ {
-		if want <= 1<<bits {
-			return 1 << bits
-		}
-	}
-	const step = 1 << 30
-	return int(min((want+step-1)/step*step, math.MaxInt))
-}
-
-// CopyAhead is the number of bytes by which the estimated size of a copy may be too low.
-const CopyAhead = 1 << 20
 
 // TooLong reports whether a commit would have made the file longer than the MaxSize of its db allows. bbolt checks that before it
 // writes.

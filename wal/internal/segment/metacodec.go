@@ -12,8 +12,9 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 )
 
-// segmentVersion is the version of new segments. They have a digest from version 2 on, and recent blocks from version 3 on.
-const segmentVersion, recentVersion = 3, 3
+// segmentVersion is the version of new segments. They have a digest from version 2 on, recent blocks from version 3 on, and small
+// commits from version 4 on.
+const segmentVersion, recentVersion = 4, 3
 
 // The keys of a segment's meta bucket.
 var (

@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
+	"github.com/standpipe/standpipe/wal/internal/small"
 )
 
 // Pages is a segment's file, read page by page.
@@ -18,13 +19,22 @@ type Pages struct {
 
 // OpenPages opens the file. It neither locks nor maps it.
 func OpenPages(path string) (*Pages, error) {
-	f, err := boltpage.Open(path, FileFaults{})
+	f, err := open(path, FileFaults{})
 	return &Pages{File: f}, err
+}
+
+// open opens the file, whose snapshots have the small commits.
+func open(path string, faults FileFaults) (*boltpage.File, error) {
+	f, err := boltpage.Open(path, faults)
+	if err == nil {
+		f.Overlay = small.Overlay(BucketBlocks, BucketState)
+	}
+	return f, err
 }
 
 // InspectPages is OpenPages for tools, which continue after a page that the disk cannot read.
 func InspectPages(path string) (*Pages, error) {
-	f, err := boltpage.Open(path, FileFaults{lenient: true})
+	f, err := open(path, FileFaults{lenient: true})
 	return &Pages{File: f, lenient: true}, err
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/recent"
+	"github.com/standpipe/standpipe/wal/internal/small"
 )
 
 // Reader is a segment as one transaction left it. Like bbolt, it panics at a page that cannot be read. ViewBolt and
@@ -23,8 +24,11 @@ type Entries interface {
 	Floor(key []byte) (k, v []byte) // the last entry whose key is not above key
 }
 
-// BoltReader reads the segment that bbolt writes.
-type BoltReader struct{ Tx *bolt.Tx }
+// BoltReader reads the segment that bbolt writes, without the state of its small commits.
+type BoltReader struct {
+	Tx      *bolt.Tx
+	Pending []boltpage.Element // the blocks of small commits; those of them that Tx has are left out
+}
 
 func (r BoltReader) Bucket(name []byte) Entries {
 	b := r.Tx.Bucket(name)
@@ -32,7 +36,7 @@ func (r BoltReader) Bucket(name []byte) Entries {
 		return nil
 	}
 	if bytes.Equal(name, BucketBlocks) {
-		return &recent.Cursor{Bucket: boltEntries{b.Cursor()}, Recent: recent.InTx(r.Tx)}
+		return &recent.Cursor{Bucket: boltEntries{b.Cursor()}, Recent: append(recent.InTx(r.Tx), small.After(r.Pending, b.Sequence())...)}
 	}
 	return boltEntries{b.Cursor()}
 }

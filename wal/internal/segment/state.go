@@ -19,14 +19,21 @@ var errStateSum = errors.New("the checksum of an entry of the state does not mat
 
 // StateWriter changes the entries of a segment's state.
 type StateWriter struct {
-	bucket *bolt.Bucket
+	bucket StateBucket
 	summed bool
 	sum    *digest.Sum
 }
 
+// StateBucket is where a StateWriter puts the entries: a bucket of bbolt, or what stands for it.
+type StateBucket interface {
+	Get(key []byte) []byte
+	Put(key, value []byte) error
+	Delete(key []byte) error
+}
+
 // NewStateWriter returns a writer of the bucket. summed: each value gets a checksum. sum is the digest that the writer
 // updates; nil: the caller calculates it afterwards.
-func NewStateWriter(bucket *bolt.Bucket, summed bool, sum *digest.Sum) StateWriter {
+func NewStateWriter(bucket StateBucket, summed bool, sum *digest.Sum) StateWriter {
 	return StateWriter{bucket, summed, sum}
 }
 
@@ -134,7 +141,11 @@ func (w *StateWriter) PutContinued(continued bool) error {
 }
 
 // FillPages fills the pages of the state, for entries that are put in the order of their keys.
-func (w *StateWriter) FillPages() { w.bucket.FillPercent = 1 }
+func (w *StateWriter) FillPages() {
+	if b, ok := w.bucket.(*bolt.Bucket); ok {
+		b.FillPercent = 1
+	}
+}
 
 // Continued reports whether the segment's state has the mark of PutContinued.
 func Continued(r Reader) bool {

@@ -1,4 +1,4 @@
-package segment
+package reread
 
 import (
 	"context"
@@ -8,29 +8,31 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // For any sequence of errors: only content that was wrong twice is damage, a successful read is accepted, and a
 // persistent I/O error is returned.
-func TestReadTwice_BelievesDamageOnlyTwice(t *testing.T) {
+func TestTwice_BelievesDamageOnlyTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		wrong, failing := &CorruptError{Reason: "wrong"}, &ReadError{Err: syscall.EIO}
-		outcomes := []error{nil, wrong, failing, &VersionError{}, fs.ErrPermission}
+		wrong, failing := &segment.CorruptError{Reason: "wrong"}, &segment.ReadError{Err: syscall.EIO}
+		outcomes := []error{nil, wrong, failing, &segment.VersionError{}, fs.ErrPermission}
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
 		r := rand.New(rand.NewPCG(seed, 1))
 		for range 500 {
 			var results []error
-			err := ReadTwice(context.Background(), func() error {
+			err := Twice(context.Background(), func() error {
 				results = append(results, outcomes[r.IntN(len(outcomes))])
 				return results[len(results)-1]
 			})
 			bad, failed := 0, 0
 			for _, e := range results {
-				if Damaged(e) || Later(e) {
+				if segment.Damaged(e) || segment.Later(e) {
 					bad++
 				}
-				if Unread(e) {
+				if segment.Unread(e) {
 					failed++
 				}
 			}
@@ -38,7 +40,7 @@ func TestReadTwice_BelievesDamageOnlyTwice(t *testing.T) {
 			switch {
 			case !errors.Is(err, last) || err == nil && last != nil:
 				t.Fatalf("got %v after %v", err, results)
-			case (Damaged(err) || Later(err)) && bad != 2, Unread(err) && failed != len(readPauses)+1, bad > 2:
+			case (segment.Damaged(err) || segment.Later(err)) && bad != 2, segment.Unread(err) && failed != len(readPauses)+1, bad > 2:
 				t.Fatalf("got %v after %v", err, results)
 			}
 		}
