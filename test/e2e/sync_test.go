@@ -110,7 +110,7 @@ func TestDisk_FullIsNoFailure(t *testing.T) {
 	a.failing("pwrite64", "ENOSPC", "40..43")
 	a.launch()
 	testkit.Eventually(t, 20*time.Second, func() error { return a.expectCode("/readyz", http.StatusOK) })
-	client, sent, refused := a.dial(), readings(36, 600), 0
+	client, sent, refused := a.dial(), readings(36, 3000), 0
 	for at := 0; at < len(sent); at += 10 {
 		testkit.Eventually(t, 20*time.Second, func() error {
 			_, err := client.Append(t.Context(), request("s", sent[at:at+10]...))

@@ -34,7 +34,7 @@ func (l *limits) copyReserve() int64 { return min(l.segmentSize*3/4, l.Max()/20)
 
 // LargestAppend returns the most bytes that an append may take. It does not depend on the size of the state: even with
 // the largest state, that many bytes are free once all events are settled.
-func (l *limits) LargestAppend() int64 { return l.Max()*3/5 - 2*(EmptySegment+l.smallBytes()) }
+func (l *limits) LargestAppend() int64 { return l.Max()*3/5 - 2*EmptySegment }
 
 // SmallPages returns the number of pages that the next segment has for small commits.
 func (l *limits) SmallPages() int {

@@ -104,9 +104,8 @@ func (f *File) Small(blocks [][]byte, write func(state *segment.StateWriter) err
 		return false, nil
 	}
 	f.unsure = true // unless all of the commit succeeds
-	if _, err := f.file.WriteAt(page, f.space.Offset(number)); err != nil {
-		_, left := f.file.WriteAt(make([]byte, len(page)), f.space.Offset(number)) // a part of the page may be the whole commit
-		return false, &CommitError{Err: fmt.Errorf("write small commit: %w", err), Harmless: disk.WriteFoundNoSpace(err) && left == nil}
+	if n, err := f.file.WriteAt(page, f.space.Offset(number)); err != nil {
+		return false, &CommitError{Err: fmt.Errorf("write small commit: %w", err), Harmless: n == 0 && disk.WriteFoundNoSpace(err)}
 	}
 	if err := f.db.Sync(); err != nil {
 		return false, &CommitError{Err: fmt.Errorf("sync small commit: %w", err)}
