@@ -92,6 +92,36 @@ func TestSmall_CommitsAreThereAfterACrash(t *testing.T) {
 	}
 }
 
+// A checkpoint of so many destinations that they do not fit into a small commit stores all of them.
+func TestSmall_CheckpointOfManyIsWhole(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, wal.Options{Dir: dir, SegmentSize: 4 << 20})
+	const streams = 60
+	places := make([]*wal.Cursor, streams)
+	for i := range places {
+		name := fmt.Sprint("stream", i)
+		p, err := l.OpenCursor(name, "d")
+		must(t, err)
+		appendOne(t, l, name, "k", "x")
+		places[i] = p
+	}
+	for _, p := range places {
+		settleTo(t, p, 2, wal.Ledger{Delivered: wal.Count{Events: 1, Bytes: 1}})
+	}
+	sync(t, l)
+	crashed := t.TempDir()
+	copyDir(t, crashed, dir)
+	must(t, l.Close())
+	l = open(t, wal.Options{Dir: crashed})
+	for i := range places {
+		p, err := l.OpenCursor(fmt.Sprint("stream", i), "d")
+		must(t, err)
+		if got := p.Stat().Checkpoint; got != 2 {
+			t.Errorf("stream %d: the destination is at %d, want 2", i, got)
+		}
+	}
+}
+
 // A fault of the disk in a small commit costs its event at most. It does not look like a commit that a crash interrupted, also in the
 // last one: no offset is used again.
 func TestSmall_DamageCostsOneCommit(t *testing.T) {

@@ -65,18 +65,23 @@ func (s *smalls) clear() {
 // collected are the entries of the state that a small commit puts.
 type collected struct {
 	entries []boltpage.Element
-	deletes bool // an entry was deleted, which a small commit cannot do
+	free    int  // bytes that are left for them
+	unfit   bool // they take more, or an entry was deleted, which a small commit cannot do
 }
 
 func (c *collected) Get([]byte) []byte { return nil }
 
 func (c *collected) Put(key, value []byte) error {
+	if c.free -= len(key) + len(value); c.free < 0 {
+		c.unfit = true
+		return nil
+	}
 	c.entries = append(c.entries, boltpage.Element{Key: bytes.Clone(key), Value: bytes.Clone(value)})
 	return nil
 }
 
 func (c *collected) Delete([]byte) error {
-	c.deletes = true
+	c.unfit = true
 	return nil
 }
 
@@ -92,9 +97,9 @@ func (f *File) Small(blocks [][]byte, write func(state *segment.StateWriter) err
 		segment.SealBlock(value, f.Seq, number)
 		c.Blocks = append(c.Blocks, boltpage.Element{Key: segment.NumberKey(number), Value: value})
 	}
-	var put collected
+	put := collected{free: f.db.Info().PageSize}
 	state := segment.NewStateWriter(&put, f.summed, nil)
-	if err := write(&state); err != nil || put.deletes {
+	if err := write(&state); err != nil || put.unfit {
 		return false, err
 	}
 	c.State = put.entries

@@ -194,6 +194,18 @@ func TestRead_TornCommitIsNone(t *testing.T) {
 	}
 }
 
+// A lost page that shows another commit of the same transaction is none.
+func TestRead_CommitOfAnotherPlaceIsNone(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	p := newPages(t, 8)
+	list := drawn(r, 5)
+	p.store(list)
+	for number := range list {
+		p.write(p.space.Encode(p.tx, number+1, &list[number]), p.space.Offset(len(list)+1))
+		p.checkIs(list)
+	}
+}
+
 // A fault of the disk in a commit that was confirmed, or that later ones follow, is damage: the commit is not taken for a torn one,
 // and those after it are not lost.
 func TestRead_DamagedCommitIsNotTorn(t *testing.T) {
