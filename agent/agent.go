@@ -29,7 +29,7 @@ import (
 	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
-// monitorGrace bounds the wait for the last snapshot of the monitor at the end.
+// monitorGrace bounds the wait for the last snapshot of the monitor before Close.
 const monitorGrace = time.Second
 
 // Agent is one standpipe: the WAL, the listeners, the streams with their destinations, and the admin listener.
@@ -226,13 +226,6 @@ func (a *Agent) Run(ctx context.Context) error {
 		group.Go(func() { a.watchCertificates(monitorCtx) })
 		a.monitor.Run(monitorCtx)
 	}()
-	defer func() {
-		stopMonitor()
-		select {
-		case <-monitored:
-		case <-time.After(monitorGrace): // the disk hangs
-		}
-	}()
 	a.logRunning(a.conf.Load())
 
 	var failure error
@@ -250,5 +243,11 @@ func (a *Agent) Run(ctx context.Context) error {
 	if failure == nil {
 		failure = a.log.Failed() // it may have failed during the stop
 	}
-	return errors.Join(failure, group.Wait(), a.Close())
+	served := group.Wait()
+	stopMonitor() // it looks at the WAL and at the listeners, which Close ends
+	select {
+	case <-monitored:
+	case <-time.After(monitorGrace): // the disk hangs
+	}
+	return errors.Join(failure, served, a.Close())
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -283,6 +284,30 @@ func TestStop_LeavesNoGoroutines(t *testing.T) {
 	} else if err := again.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// No snapshot is taken of what Close ends.
+func TestStop_BesideTheSnapshots(t *testing.T) {
+	a := start(t, parse(t, t.TempDir(), both), hclog.NewNullLogger())
+	<-a.Running()
+	var snapshots sync.WaitGroup
+	stopped := make(chan struct{})
+	snapshots.Go(func() {
+		for {
+			select {
+			case <-stopped:
+				return
+			default:
+				a.LookSoon()
+				runtime.Gosched()
+			}
+		}
+	})
+	if err := a.stop(t); err != nil {
+		t.Error(err)
+	}
+	close(stopped)
+	snapshots.Wait()
 }
 
 func TestMemoryGoal_GrowsWithLimits(t *testing.T) {

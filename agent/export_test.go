@@ -19,6 +19,9 @@ func (a *Agent) Checkpoint() error { return a.streams.checkpoint() }
 // SetLink sets the link up or down, as the admin listener does.
 func (a *Agent) SetLink(up bool) { a.uplink.SetLink(up) }
 
+// LookSoon requests a snapshot of the monitor.
+func (a *Agent) LookSoon() { a.monitor.LookSoon() }
+
 // TentativeStreams returns the number of streams whose first event is not stored yet.
 func (a *Agent) TentativeStreams() (n int) {
 	a.streams.mu.RLock()

@@ -143,7 +143,9 @@ func (a *Agent) Close() error {
 	a.closeOnce.Do(func() {
 		a.stopping.set()
 		if a.listeners != nil {
+			a.mu.Lock() // a snapshot of the monitor that hangs reads them
 			a.listeners.stop(context.Background())
+			a.mu.Unlock()
 		}
 		var errs []error
 		if a.adminListener != nil {
