@@ -18,11 +18,11 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// smallDisks are disks of 8 MiB.
-var smallDisks = map[string]func(t testing.TB) (*disk, error){
-	"tmpfs": func(t testing.TB) (*disk, error) { return newMemory(t, "size=8m") },
-	"ext4": func(t testing.TB) (*disk, error) {
-		d, err := newDisk(t, t.TempDir(), 8<<20, "mkfs.ext4")
+// smallDisks are disks of some MiB.
+var smallDisks = map[string]func(t testing.TB, mib int64) (*disk, error){
+	"tmpfs": func(t testing.TB, mib int64) (*disk, error) { return newMemory(t, fmt.Sprintf("size=%dm", mib)) },
+	"ext4": func(t testing.TB, mib int64) (*disk, error) {
+		d, err := newDisk(t, t.TempDir(), mib<<20, "mkfs.ext4")
 		if err == nil {
 			err = d.Attach()
 		}
@@ -34,7 +34,7 @@ var smallDisks = map[string]func(t testing.TB) (*disk, error){
 func TestNoSpace_FullDiskDoesNotWedgeTheQueue(t *testing.T) {
 	for name, make := range smallDisks {
 		t.Run(name, func(t *testing.T) {
-			d, err := make(t)
+			d, err := make(t, 8)
 			if err != nil {
 				notTested(t, "a full disk, since this process may not mount one", err)
 				return
@@ -90,7 +90,7 @@ func fillToTheLastBlock(t *testing.T, d *disk) {
 func TestNoSpace_RetainedSegmentsGoFirst(t *testing.T) {
 	for name, make := range smallDisks {
 		t.Run(name, func(t *testing.T) {
-			d, err := make(t)
+			d, err := make(t, 16)
 			if err != nil {
 				notTested(t, "a full disk, since this process may not mount one", err)
 				return
@@ -98,13 +98,13 @@ func TestNoSpace_RetainedSegmentsGoFirst(t *testing.T) {
 			l, err := wal.Open(t.Context(), wal.Options{Dir: filepath.Join(d.Mount, "data"), SegmentSize: 256 << 10, Retain: time.Hour})
 			must(t, err)
 			p, _ := l.OpenCursor("s", "d")
-			for range 200 {
+			for range 400 {
 				appendOne(t, l, "s", "k", strings.Repeat("x", 20_000))
 				settleAll(l, p, p.Stat().Pending)
 				sync(t, l)
 			}
-			if got := l.Stat(); got.RetainedSegments < 4 {
-				t.Fatalf("got %+v, want several segments retained", got)
+			if got := l.Stat(); got.RetainedSegments < 20 {
+				t.Fatalf("got %+v, want many segments retained", got)
 			}
 			fillDisk(t, d.Mount)
 			for range 10 { // they have more bytes than that
