@@ -12,7 +12,7 @@ RACE     := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 unexport AWS_CA_BUNDLE
 
 .DEFAULT_GOAL := help
-.PHONY: check help build demo lint short test standins test-386 test-dist dist cross demo-arm clients peers prose mutate fuzz bench man generate clean
+.PHONY: check help build demo lint short test explore standins test-386 test-dist dist cross demo-arm clients peers prose mutate fuzz bench man generate clean
 
 # make check leaves out the packages whose short tests take more than a few seconds.
 SLOW     := standpipe/(wal|wal/inspect|wal/deadletter|shipper|shipper/ranged|shipper/sink/s3|agent|agent/ingest/internal/connlimit)$$
@@ -48,6 +48,9 @@ endif
 	@mkdir -p bin && : >bin/not-tested
 	STANDPIPE_NOT_TESTED=$(CURDIR)/bin/not-tested $(GO) test $(RACE) -timeout 50m ./...
 	@sed 's/^/test: NOT TESTED on this machine: /' bin/not-tested
+
+explore: ## run the tests of PACKAGES with parameters that are drawn anew, COUNT=n times
+	STANDPIPE_SEED=random $(GO) test $(RACE) -timeout 0 -count $(COUNT) $(PACKAGES)
 
 standins: ## install the stand-ins and tools that the tests need; prints first which system packages it installs
 	@scripts/standins/install

@@ -16,6 +16,7 @@ import (
 	"github.com/standpipe/standpipe/agent"
 	"github.com/standpipe/standpipe/agent/admin"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/draw"
 )
 
 // open returns how many streams have a destination that is shipped to.
@@ -62,8 +63,7 @@ stream "stuck" {
 	a := run(t, conf)
 	client := dial(t, conf)
 	large := `"` + strings.Repeat("x", 2000) + `"`
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	random := rand.New(rand.NewPCG(seed, 1))
 	for i := range 100 {
 		data, key := []string{"1", "2", "3"}, "k"

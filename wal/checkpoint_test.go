@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -70,8 +71,7 @@ func TestCheckpoint_HasTheLastSettlement(t *testing.T) {
 // A checkpoint that failed for lack of space is made up for by the next one, even if no destination settles another
 // event.
 func TestCheckpoint_ThatFoundNoSpaceIsMadeUpFor(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 0))
 	short := atomic.Int32{}
 	o := wal.Options{Dir: t.TempDir()}

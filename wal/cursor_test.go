@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -31,8 +32,7 @@ func TestCursor_HasOneOwner(t *testing.T) {
 // Settled events stay settled, in any order of settlements, even when a settlement covers fewer events than an earlier
 // one.
 func TestCursor_NeverSaysLessThanItSaid(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 0))
 	const events = 60
 	for range 20 {
@@ -117,8 +117,7 @@ func TestSettle_OfEventsMovesAMark(t *testing.T) {
 // If a settlement counts more events than are pending, nothing is pending afterwards, and the count of pending events
 // does not wrap around. The progress of the settlement is kept.
 func TestSettle_NeverCountsMoreThanThereIs(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 0))
 	for range 20 {
 		o := wal.Options{Dir: t.TempDir()}

@@ -11,6 +11,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -243,8 +244,7 @@ func TestDamage_OnlyTheNewestOrNoneIsLeft(t *testing.T) {
 
 func TestDamage_FlippedBitsAnywhere(t *testing.T) {
 	s := newSample(t)
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 2))
 	rounds := 40
 	if testing.Short() {

@@ -19,15 +19,13 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal"
 )
 
 // deadEndDraws names the environment variable for the number of logs that TestDeadEnd_NoneOnceAllIsSettled draws. If it is
-// set, each of them takes several times as many events. deadEndSeed names the one for the seed of the first.
-const (
-	deadEndDraws = "STANDPIPE_WAL_DRAWS"
-	deadEndSeed  = "STANDPIPE_WAL_SEED"
-)
+// set, each of them takes several times as many events.
+const deadEndDraws = "STANDPIPE_WAL_DRAWS"
 
 // fullLog is a log with random sizes that the test fills and empties again.
 type fullLog struct {
@@ -55,10 +53,7 @@ func TestDeadEnd_NoneOnceAllIsSettled(t *testing.T) {
 			draws = 4
 		}
 	}
-	seed, err := strconv.ParseUint(os.Getenv(deadEndSeed), 10, 64)
-	if err != nil {
-		seed = uint64(time.Now().UnixNano())
-	}
+	seed := draw.Seed(t)
 	for i := range uint64(draws) {
 		t.Run(fmt.Sprintf("seed=%d", seed+i), func(t *testing.T) { drawFullLog(t, seed+i, most) })
 	}

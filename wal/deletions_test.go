@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -19,8 +20,7 @@ import (
 // deletion. Here these are the entries of evicted producers; other entries on the same pages stay. The log deletes them
 // later.
 func TestDeletions_LeaveTheCheckpointItsRoom(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	volume, err := newMemory(t, "size=32m")
 	if err != nil {

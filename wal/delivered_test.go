@@ -6,14 +6,14 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal"
 )
 
 // A destination has delivered events that it has not settled, and some of these cannot be read any more. They count as
 // delivered. Unreadable events that it has not delivered count as dropped.
 func TestLoss_DeliveredEventsCountAsDelivered(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	for round := range uint64(10) {
 		deliveredLoss(t, rand.New(rand.NewPCG(seed, round)))
 	}

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -143,8 +144,7 @@ func TestFault_EndsEveryWaitingAppend(t *testing.T) {
 
 // A batch that was rejected for lack of space leaves no trace in its producer's state.
 func TestRefusedBatch_IsStoredWhenItIsSentAgain(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 0))
 	short := atomic.Int32{}
 	l := open(t, wal.Options{Dir: t.TempDir()}.WithFaults(func() error {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -19,8 +20,7 @@ func setLimits(t *testing.T, l *wal.Log, x wal.Limits) {
 
 // A log that shrinks below its used bytes keeps every event, rejects appends until it fits, and then stays under the new limit.
 func TestLimits_ShrinkBelowTheUsedBytes(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	for range 4 {
 		size := 1000 + r.IntN(40_000)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -207,7 +208,7 @@ func TestLoss_CountsOnceForEachDestination(t *testing.T) {
 	if testing.Short() {
 		runs = 8
 	}
-	seed, lost := rand.Uint64(), uint64(0)
+	seed, lost := draw.Seed(t), uint64(0)
 	for run := range runs {
 		t.Run(fmt.Sprint("seed=", seed, "/run=", run), func(t *testing.T) {
 			m := &lossModel{t: t, rand: rand.New(rand.NewPCG(seed, uint64(run))), spoilt: make(map[string][]byte)}

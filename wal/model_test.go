@@ -14,21 +14,17 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal"
 )
 
 var (
-	modelSeed = flag.Uint64("model.seed", 0, "the model test's seed; 0: the clock")
 	modelRuns = flag.Int("model.runs", 8, "how many histories the model test plays")
 )
 
 // TestModel_LogBehavesLikeASlice plays random histories on a log and on a slice, and compares the two.
 func TestModel_LogBehavesLikeASlice(t *testing.T) {
-	seed := *modelSeed
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("replay with -model.seed=%d", seed)
+	seed := draw.Seed(t)
 	runs := *modelRuns
 	if testing.Short() {
 		runs = min(runs, 3)

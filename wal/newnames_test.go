@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -97,8 +98,7 @@ func TestStream_RejectedByAFailedLogLeavesNothingBehind(t *testing.T) {
 // Callers open, append to and close the same few streams at the same time. Batches that are too large are rejected. A
 // stored event always has the cursor that was open when it was appended.
 func TestStream_IsMadeAgainWhileItsCursorIsClosed(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	o := wal.Options{Dir: t.TempDir(), MaxSize: wal.MinMaxSize}
 	l := open(t, o)
 	large := strings.Repeat("x", 1<<20)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/inspect"
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
@@ -70,8 +71,7 @@ func (b *notedBlock) rot(r *rand.Rand) []byte {
 // A fault of the disk in the notes of producers costs the notes of one block at most. Every event stays readable, and each
 // producer may continue.
 func TestNotes_DamageCostsNoEvent(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	for _, segmentSize := range []int64{withSmall, withoutSmall} {
 		damageNotes(t, r, segmentSize)
@@ -142,8 +142,7 @@ func checkRottenNotes(t *testing.T, dir string, batches int) {
 // Damaged notes do not keep Open from the last whole commit: if the power fails during a commit, any subset of the sectors that
 // it wrote gives that commit or the one before.
 func TestNotes_DamageHidesNoTornCommit(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	reverted := 0
 	for _, segmentSize := range []int64{withSmall, withoutSmall} {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -342,8 +343,7 @@ func TestPark_ReturnGetsNoMissedEvents(t *testing.T) {
 // The process is killed after every commit of seeded histories. The destination then has the state of before the last
 // step, or that of after it.
 func TestPark_SurvivesAKillAtEachCommit(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	for history := range uint64(4) {
 		playPark(t, rand.New(rand.NewPCG(seed, history)))
 	}

@@ -13,6 +13,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -124,8 +125,7 @@ func (i *carriedImage) check(t *testing.T, o wal.Options) {
 // Many producers are carried into a new segment in several commits. After each of them, a kill leaves a log that
 // recognizes the last batch of every producer, although the segments before are settled.
 func TestProducer_IsKnownInEveryStepOfACarry(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	const producers = 300
 	c := &carried{t: t, acked: make(map[string]modelBatch)}
@@ -162,8 +162,7 @@ func TestProducer_IsKnownInEveryStepOfACarry(t *testing.T) {
 // A log that becomes full in the middle of a carry recognizes the last batch of every producer, also after a kill, and takes
 // events again once they are settled.
 func TestProducer_IsKnownInALogThatFillsUpDuringACarry(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	const producers = 250
 	o := wal.Options{Dir: t.TempDir(), SegmentSize: 256 << 10, MaxSize: 32 << 20}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -119,8 +120,7 @@ func TestProducer_MayLeaveOutBatchesAfterSeveralOpenings(t *testing.T) {
 // A batch that was acked is recognized when it is sent again: in the running log, after it was closed, and in the image
 // that a kill at any step leaves, while segments roll, are truncated and are compacted.
 func TestProducer_ResendsAreRecognizedInEveryImage(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	for round := range uint64(3) {
 		m := &imageTest{t: t, rand: rand.New(rand.NewPCG(seed, round))}
 		for i := range 6 {

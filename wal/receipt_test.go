@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -92,8 +93,7 @@ func (r *receipted) check(owners int) {
 // A log with small segments stores, replaces and discards receipts, through failed commits, rolls, truncation and restarts.
 func TestReceipts_AreOnTheDiskAsTheirBatches(t *testing.T) {
 	const owners = 4
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	draw := rand.New(rand.NewPCG(seed, 0))
 	fails := false
 	r := newReceipted(t, wal.Options{Dir: t.TempDir(), SegmentSize: 16 << 10}.WithFaults(func() error {

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -43,8 +44,7 @@ func wantFrom(t testing.TB, l *wal.Log, offsets []uint64) int {
 // A log that retains segments rejects no append while it has a retained segment, for any sizes, and stays within its maximum.
 // It rejects about as many as a log without: two equal logs differ too, since a segment may be sealed a little earlier in one.
 func TestRetain_RejectsNothing(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	for n := range uint64(4) {
 		retainsAndRejectsNothing(t, rand.New(rand.NewPCG(seed, n)))
 	}

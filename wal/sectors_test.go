@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/inspect"
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
@@ -263,8 +264,7 @@ func (d *sectorDisk) check(kept func(i int) bool, plain bool) {
 }
 
 func TestSectors_AnySubsetIsTheCommitOrTheOneBefore(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	steps, drawn, most := 10, 1000, 12
 	if testing.Short() {
@@ -325,8 +325,7 @@ func (d *sectorDisk) draw(n int) {
 
 // Checkpoints in a segment without events take one sync too.
 func TestSectors_OfASegmentWithoutEvents(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	var x recorder
 	l := open(t, x.options(wal.Options{Dir: t.TempDir(), SegmentSize: 4 << 20}))
@@ -351,7 +350,7 @@ func TestSectors_OfASegmentWithoutEvents(t *testing.T) {
 
 // A commit writes no page that the commit before it can reach: this one is still there when the next one is torn.
 func TestSectors_CommitLeavesTheOneBeforeAsItIs(t *testing.T) {
-	r := rand.New(rand.NewPCG(rand.Uint64(), 1))
+	r := rand.New(rand.NewPCG(draw.Seed(t), 1))
 	_, commits := sectorLog(t, r, 40)
 	for _, c := range commits {
 		path := filepath.Join(t.TempDir(), sectorSegment)
@@ -395,8 +394,7 @@ func sectorState(t *testing.T, l *wal.Log) (state string) {
 // The whole log opens with a torn commit, has lost none of the events before it, and takes appends. A second loss tears the
 // first or the second commit after that.
 func TestSectors_LogGoesOnAfterATornCommit(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	rounds := 60
 	if testing.Short() {
@@ -464,7 +462,7 @@ func openSectors(t *testing.T, dir string, file []byte, x *recorder) *wal.Log {
 // The tools read a log with a torn commit as the agent opens it: without that commit. The ledgers of this log are wrong, and
 // Verify finds nothing else.
 func TestSectors_ToolsIgnoreATornCommit(t *testing.T) {
-	r := rand.New(rand.NewPCG(rand.Uint64(), 1))
+	r := rand.New(rand.NewPCG(draw.Seed(t), 1))
 	dir, commits := sectorLog(t, r, 8)
 	path := filepath.Join(dir, "wal", sectorSegment)
 	for _, c := range commits[1:] {
@@ -489,7 +487,7 @@ func TestSectors_ToolsIgnoreATornCommit(t *testing.T) {
 
 // A fault of the disk in the frames of an old block costs that block, as before. It does not remove the last commit.
 func TestSectors_DamagedFrameIsNoTornCommit(t *testing.T) {
-	r := rand.New(rand.NewPCG(rand.Uint64(), 1))
+	r := rand.New(rand.NewPCG(draw.Seed(t), 1))
 	_, commits := sectorLog(t, r, 8)
 	c := commits[len(commits)-1]
 	path := filepath.Join(t.TempDir(), sectorSegment)
@@ -510,7 +508,7 @@ func TestSectors_DamagedFrameIsNoTornCommit(t *testing.T) {
 // After a failed sync, Linux may keep pages that are not on the disk, and takes them for written. So Open writes again all
 // that the last commit wrote, before another commit may overwrite pages of the one before.
 func TestSectors_OpenSecuresTheLastCommit(t *testing.T) {
-	r := rand.New(rand.NewPCG(rand.Uint64(), 1))
+	r := rand.New(rand.NewPCG(draw.Seed(t), 1))
 	_, commits := sectorLog(t, r, 20)
 	for _, c := range commits {
 		path := filepath.Join(t.TempDir(), sectorSegment)
@@ -542,7 +540,7 @@ func TestSectors_OpenSecuresTheLastCommit(t *testing.T) {
 
 // A commit that was synced is not torn: a wrong digest is damage, and is not repaired by dropping the commit.
 func TestSectors_SyncedCommitIsNotTorn(t *testing.T) {
-	r := rand.New(rand.NewPCG(rand.Uint64(), 1))
+	r := rand.New(rand.NewPCG(draw.Seed(t), 1))
 	dir, commits := sectorLog(t, r, 8)
 	path := filepath.Join(dir, "wal", sectorSegment)
 	c := commits[len(commits)-1]

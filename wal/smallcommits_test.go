@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/inspect"
 )
@@ -56,8 +57,7 @@ func (s *smallLog) crashed(t *testing.T, damage func(segment []byte)) (dir strin
 // After a crash the log has all events and the place of the destination, also those that only small commits hold. It goes on, and
 // a second crash at once loses nothing either.
 func TestSmall_CommitsAreThereAfterACrash(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	for range 10 {
 		s := newSmallLog(t, r, 1+r.IntN(60))
@@ -135,8 +135,7 @@ func checkpointMany(t *testing.T, more int) {
 // A fault of the disk in a small commit costs its event at most. It does not look like a commit that a crash interrupted, also in the
 // last one: no offset is used again.
 func TestSmall_DamageCostsOneCommit(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	for round := range 12 {
 		s := newSmallLog(t, r, 5+r.IntN(30))

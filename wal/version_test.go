@@ -17,6 +17,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/deadletter"
 	"github.com/standpipe/standpipe/wal/inspect"
@@ -31,8 +32,7 @@ func TestVersion_OfALaterReleaseIsRefused(t *testing.T) {
 		must(t, dead.Put(deadletter.Letter{Stream: "old", Destination: "d", Event: wal.Event{Key: "k", Offset: offset + 1}, Reason: "r", At: time.Now()}))
 	}
 	must(t, dead.Close())
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	newest := len(s.files) - 1
 	for _, tt := range []struct {

@@ -22,6 +22,7 @@ import (
 	"github.com/aws/smithy-go/transport/http/protocol/awsquery"
 
 	"github.com/standpipe/standpipe/agent/provision"
+	"github.com/standpipe/standpipe/test/draw"
 
 	agent "github.com/standpipe/standpipe/agent/config"
 )
@@ -133,8 +134,7 @@ func TestApply_GoesOnAfterAFailureOfEveryChange(t *testing.T) {
 	}
 	calls := a.recorded()
 	first := slices.Index(calls, a.changes()[0]) // all calls before it are reads
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 0))
 	failing := []int{1 + r.IntN(first)}
 	for i := first; i < len(calls); i++ { // all calls that change something, and a third of the others

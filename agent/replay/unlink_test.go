@@ -19,6 +19,7 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/agent/replay"
 	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -142,8 +143,7 @@ func leftBehind(folder string) (left []string) {
 // Appends reach max_size while a replay of retained events is under way. The segments that it has not read go, no append and no live
 // event waits for it, and it ends with the offset from which another replay sends the rest.
 func TestReplay_OfSegmentsThatAreUnlinkedMeanwhile(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) { replaysUnlinkedSegments(t, dir, seed) })
 }

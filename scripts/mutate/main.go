@@ -160,7 +160,8 @@ func (m *mutation) test(overlay, run string) (killer string, failed bool) {
 // command runs the go command with the overlay, also for programs that the tests build.
 func command(overlay string, args ...string) *exec.Cmd {
 	c := exec.Command("go", args...)
-	c.Env = append(os.Environ(), "GOFLAGS=-overlay="+overlay)
+	c.Env = append([]string{"STANDPIPE_SEED=random"}, os.Environ()...) // -count runs a drawn test with other parameters
+	c.Env = append(c.Env, "GOFLAGS=-overlay="+overlay)
 	return c
 }
 

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/test/testkit"
 )
 
@@ -219,8 +220,7 @@ func writeToken(t *testing.T, a *agent, name, text string) {
 // agent. It rejects the faulty events alone.
 func TestClients_LoseNothingAndRepeatNothing(t *testing.T) {
 	endToEnd(t)
-	seed := uint64(number(t, "STANDPIPE_E2E_SEED", int(time.Now().UnixNano()%1_000_000)))
-	t.Logf("STANDPIPE_E2E_SEED=%d", seed)
+	seed := draw.Seed(t)
 	for name, program := range clientPrograms(t) {
 		for what, scenario := range clientScenarios {
 			t.Run(name+"/"+what, func(t *testing.T) {

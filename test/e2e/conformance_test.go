@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/test/kafkakit"
 	"github.com/standpipe/standpipe/test/testkit"
 )
@@ -51,8 +52,8 @@ var subjects = map[string]func(t *testing.T, seed uint64) subject{
 func TestConformance(t *testing.T) {
 	endToEnd(t)
 	rounds := number(t, "STANDPIPE_E2E_CONFORMANCE_ROUNDS", 6)
-	seed := uint64(number(t, "STANDPIPE_E2E_SEED", int(time.Now().UnixNano()%1_000_000)))
-	t.Logf("%d rounds, STANDPIPE_E2E_SEED=%d", rounds, seed)
+	seed := draw.Seed(t)
+	t.Logf("%d rounds", rounds)
 	for name, open := range subjects {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

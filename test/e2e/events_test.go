@@ -13,6 +13,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/standpipe/standpipe/test/draw"
 )
 
 // An event is sent by a test and found again at a destination.
@@ -48,8 +50,8 @@ func dataSet(t *testing.T, n int) []event {
 	t.Helper()
 	path := os.Getenv("STANDPIPE_E2E_DATA")
 	if path == "" {
-		seed := uint64(number(t, "STANDPIPE_E2E_SEED", 20261102))
-		t.Logf("%d generated events, STANDPIPE_E2E_SEED=%d", n, seed)
+		seed := draw.Seed(t)
+		t.Logf("%d generated events", n)
 		return readings(seed, n)
 	}
 	events, err := readEvents(path, keyField())

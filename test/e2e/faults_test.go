@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/test/testkit"
 )
 
@@ -220,7 +221,7 @@ func TestPath_FaultyRepeatsOnlyEventsInDoubt(t *testing.T) {
 
 // meetFaults sends events over f and judges the contents of the service afterwards.
 func meetFaults(t *testing.T, f *faulty, destination string, read func() []event) {
-	seed := uint64(number(t, "STANDPIPE_E2E_SEED", 17))
+	seed := draw.Seed(t)
 	a := startAgent(t, "", streamBlock("clicks", destination))
 	client := a.dial()
 	parts := batches(readings(seed, 3000), 3000/(len(faults)+7))

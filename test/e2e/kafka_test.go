@@ -12,6 +12,7 @@ import (
 	"time"
 
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/test/kafkakit"
 	"github.com/standpipe/standpipe/test/testkit"
 )
@@ -35,8 +36,8 @@ func arrived(b *kafkakit.Broker, topic string) (events []event) {
 func TestKafka_KilledAtAnyMoment(t *testing.T) {
 	endToEnd(t)
 	kills := number(t, "STANDPIPE_KAFKA_KILLS", 4)
-	seed := uint64(number(t, "STANDPIPE_E2E_SEED", int(time.Now().UnixNano()%1_000_000)))
-	t.Logf("%d kills, STANDPIPE_E2E_SEED=%d", kills, seed)
+	seed := draw.Seed(t)
+	t.Logf("%d kills", kills)
 	r := rand.New(rand.NewPCG(seed, 51))
 	b := kafkakit.Start(t, nil)
 	b.CreateTopic("once", 5)
@@ -64,8 +65,8 @@ func TestKafka_KilledAtAnyMoment(t *testing.T) {
 func TestKafka_KilledWhileTheBrokerStarts(t *testing.T) {
 	endToEnd(t)
 	rounds := number(t, "STANDPIPE_KAFKA_STARTS", 2)
-	seed := uint64(number(t, "STANDPIPE_E2E_SEED", int(time.Now().UnixNano()%1_000_000)))
-	t.Logf("%d starts, STANDPIPE_E2E_SEED=%d", rounds, seed)
+	seed := draw.Seed(t)
+	t.Logf("%d starts", rounds)
 	r := rand.New(rand.NewPCG(seed, 52))
 	b := kafkakit.Start(t, nil)
 	b.CreateTopic("once", 12)

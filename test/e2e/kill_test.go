@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/standpipe/standpipe/test/draw"
 )
 
 // The agent is killed at random moments while two producers write, STANDPIPE_E2E_ROUNDS times. Acked events are
@@ -16,8 +18,8 @@ import (
 func TestKill_AtAnyMoment(t *testing.T) {
 	endToEnd(t)
 	rounds := number(t, "STANDPIPE_E2E_ROUNDS", 50)
-	seed := uint64(number(t, "STANDPIPE_E2E_SEED", int(time.Now().UnixNano()%1_000_000)))
-	t.Logf("%d rounds, STANDPIPE_E2E_SEED=%d", rounds, seed)
+	seed := draw.Seed(t)
+	t.Logf("%d rounds", rounds)
 	r := rand.New(rand.NewPCG(seed, 50))
 	a := newAgent(t, "wal {\n  max_size = \"2GiB\"\n  segment_size = \"1MiB\"\n}\n",
 		streamBlock("once", fileDestination)+streamBlock("again", fileDestination))

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/test/testkit"
 )
 
@@ -148,8 +149,8 @@ var ledgerStreams = []string{"a", "b", "c"}
 func TestLedger_KilledBesideReloadsDropsAndHangs(t *testing.T) {
 	endToEnd(t)
 	rounds := number(t, "STANDPIPE_E2E_LEDGER_ROUNDS", 10)
-	seed := uint64(number(t, "STANDPIPE_E2E_SEED", int(time.Now().UnixNano()%1_000_000)))
-	t.Logf("%d rounds, STANDPIPE_E2E_SEED=%d", rounds, seed)
+	seed := draw.Seed(t)
+	t.Logf("%d rounds", rounds)
 	run := &ledgerRun{t: t, rand: rand.New(rand.NewPCG(seed, 5)), fake: startMoody(t, seed), files: make(map[string]map[int]bool),
 		next: make(map[string]int), acked: make(map[string][]int)}
 	run.agent = newAgent(t, "wal {\n  max_size = \"2MiB\"\n  segment_size = \"512KiB\"\n  on_full = \"drop_oldest\"\n}\n", "")

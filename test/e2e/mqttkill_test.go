@@ -18,6 +18,7 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/test/mqttkit"
 )
 
@@ -198,8 +199,8 @@ func (c *deviceConn) receive() error {
 func TestMQTT_Kills(t *testing.T) {
 	endToEnd(t)
 	rounds, clients := number(t, "STANDPIPE_E2E_MQTT_ROUNDS", 10), number(t, "STANDPIPE_E2E_MQTT_CLIENTS", 20)
-	seed := uint64(number(t, "STANDPIPE_E2E_SEED", int(time.Now().UnixNano()%1_000_000)))
-	t.Logf("%d rounds, %d clients, STANDPIPE_E2E_SEED=%d", rounds, clients, seed)
+	seed := draw.Seed(t)
+	t.Logf("%d rounds, %d clients", rounds, clients)
 	draw := rand.New(rand.NewPCG(seed, 51))
 	a := newMQTTAgent(t, "max_connections = 4096", "wal {\n  max_size = \"2GiB\"\n  segment_size = \"1MiB\"\n}\n")
 	devices := make([]*device, clients)

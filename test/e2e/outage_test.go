@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/test/testkit"
 )
 
@@ -96,7 +97,7 @@ func TestLink_LosesRequestsAndResponses(t *testing.T) {
 	}{{"kpl", 90_000, 9_000}, {"lines", 90_000, 9_000}, {"none", 300_000, 150_000}} {
 		t.Run(test.aggregate, func(t *testing.T) {
 			t.Parallel()
-			seed := uint64(number(t, "STANDPIPE_E2E_SEED", 7))
+			seed := draw.Seed(t)
 			k := startKinesalite(t)
 			k.create("lossy", 3)
 			l := startLink(t, k.address, test.up, test.down, seed)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/test/testkit"
 )
 
@@ -88,8 +89,7 @@ func (h *parkHistory) ship() {
 func TestParked_RandomHistoriesWithKills(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	both, one := streamBlock("clicks", fileDestination, secondFile), streamBlock("clicks", fileDestination)
 	a := startAgent(t, "", both)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/client"
+	"github.com/standpipe/standpipe/test/draw"
 )
 
 // The agent is killed, or drained, under a Publisher, STANDPIPE_E2E_ROUNDS times; some events break a rule. The
@@ -20,8 +21,8 @@ import (
 func TestKill_UnderAPublisher(t *testing.T) {
 	endToEnd(t)
 	rounds := number(t, "STANDPIPE_E2E_ROUNDS", 30)
-	seed := uint64(number(t, "STANDPIPE_E2E_SEED", int(time.Now().UnixNano()%1_000_000)))
-	t.Logf("%d rounds, STANDPIPE_E2E_SEED=%d", rounds, seed)
+	seed := draw.Seed(t)
+	t.Logf("%d rounds", rounds)
 	r := rand.New(rand.NewPCG(seed, 51))
 	a := newAgent(t, "wal {\n  max_size = \"2GiB\"\n  segment_size = \"4MiB\"\n}\n", streamBlock("clicks", fileDestination))
 	c, err := client.Dial("unix://"+a.path("grpc.sock"), client.Options{})

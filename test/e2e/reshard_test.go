@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/test/testkit"
 )
 
@@ -100,7 +101,7 @@ func TestShards_SplitAndMergeWhileShipping(t *testing.T) {
 	} {
 		t.Run("by "+by.name, func(t *testing.T) {
 			t.Parallel()
-			seed := uint64(number(t, "STANDPIPE_E2E_SEED", 5))
+			seed := draw.Seed(t)
 			r := rand.New(rand.NewPCG(seed, 26))
 			k := startKinesalite(t)
 			k.create("moving", 2)

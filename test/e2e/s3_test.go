@@ -23,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/parquet-go/parquet-go"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/test/testkit"
 )
 
@@ -191,10 +192,10 @@ type tableRow struct {
 func TestS3_KillsLeaveEachEventInOneObject(t *testing.T) {
 	endToEnd(t)
 	rounds := number(t, "STANDPIPE_E2E_S3_ROUNDS", 4)
-	seed := uint64(number(t, "STANDPIPE_E2E_SEED", int(time.Now().UnixNano()%1_000_000)))
+	seed := draw.Seed(t)
 	for name := range objectStores {
 		t.Run(name, func(t *testing.T) {
-			t.Logf("%d rounds, STANDPIPE_E2E_SEED=%d", rounds, seed)
+			t.Logf("%d rounds", rounds)
 			r := rand.New(rand.NewPCG(seed, 53))
 			o := startObjectStore(t, name)
 			a := newAgent(t, "wal {\n  max_size = \"2GiB\"\n}\n",

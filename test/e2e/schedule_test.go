@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/test/fakeaws"
 	"github.com/standpipe/standpipe/test/testkit"
 )
@@ -194,8 +195,7 @@ func (s *schedule) arrived(d int) map[int]bool {
 func TestSchedule_Reloads(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	s := &schedule{Rand: rand.New(rand.NewPCG(seed, 1)), t: t, fake: fakeaws.Start(t)}
 	s.a = newAgent(t, "shutdown_timeout = \"10s\"\n", "")
 	s.file = s.streams(true) // all three are there when the first event is

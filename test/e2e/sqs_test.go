@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/test/testkit"
 )
 
@@ -140,8 +141,7 @@ func TestSQS_ElasticMQ(t *testing.T) {
 // testQueues kills the agent at random moments while it delivers. A FIFO queue has each event once, in the order of its key; a
 // standard queue has each event, and those that were in flight perhaps twice.
 func testQueues(t *testing.T, q *queues, events int) {
-	seed := uint64(number(t, "STANDPIPE_E2E_SEED", int(time.Now().UnixNano()%1_000_000)))
-	t.Logf("STANDPIPE_E2E_SEED=%d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 10))
 	for _, name := range []string{"jobs", "jobs.fifo"} {
 		t.Run(name, func(t *testing.T) {

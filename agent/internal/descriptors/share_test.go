@@ -5,13 +5,13 @@ import (
 	"testing"
 
 	"github.com/standpipe/standpipe/agent/config"
+	"github.com/standpipe/standpipe/test/draw"
 )
 
 // For every combination of listeners and destinations the agent keeps descriptors for itself, and each listener has at
 // least one connection.
 func TestDescriptors_AreSharedWithTheAgent(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	for range 1000 {
 		limit := int64(64) << r.IntN(14)

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/agent/internal/livetail"
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -179,15 +180,10 @@ func always() error { return nil }
 
 // For all appends and all clients a view accounts for every offset, and reaches the end once the client is fast.
 func TestView_AccountsForEachOffset(t *testing.T) {
-	for range 5 {
-		seed := rand.Uint64()
+	seed := draw.Seed(t)
+	for round := range uint64(5) {
 		synctest.Test(t, func(t *testing.T) {
-			defer func() {
-				if t.Failed() {
-					t.Logf("seed %d", seed)
-				}
-			}()
-			r := rand.New(rand.NewPCG(seed, 1))
+			r := rand.New(rand.NewPCG(seed, round))
 			l := newMemoryLog()
 			s := livetail.New(l, func(string) error { return nil })
 			slowest := time.Duration(r.Int64N(int64(9 * time.Second)))

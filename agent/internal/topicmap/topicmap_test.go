@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/standpipe/standpipe/agent/internal/topicmap"
+	"github.com/standpipe/standpipe/test/draw"
 )
 
 // find returns the stream of a topic, or "".
@@ -132,20 +133,20 @@ func slow(filters []string, topic string) string {
 }
 
 func TestMap_AgreesWithEachFilterAlone(t *testing.T) {
-	seed := rand.Uint64()
-	draw := rand.New(rand.NewPCG(seed, 1))
+	seed := draw.Seed(t)
+	r := rand.New(rand.NewPCG(seed, 1))
 	levels := func(of []string) string {
-		parts := make([]string, 1+draw.IntN(4))
+		parts := make([]string, 1+r.IntN(4))
 		for i := range parts {
-			parts[i] = of[draw.IntN(len(of))]
+			parts[i] = of[r.IntN(len(of))]
 		}
 		return strings.Join(parts, "/")
 	}
 	for range 200 {
 		var filters []string
-		for range 1 + draw.IntN(20) {
+		for range 1 + r.IntN(20) {
 			f := levels([]string{"a", "b", "", "+", "$x"})
-			if draw.IntN(3) == 0 {
+			if r.IntN(3) == 0 {
 				f += "/#"
 			}
 			if f == "" {
@@ -167,19 +168,19 @@ func TestMap_AgreesWithEachFilterAlone(t *testing.T) {
 
 // The filters of a large configuration are drawn. Wildcards are rare at first, as they hide all that follows.
 func TestMap_RoutesByTenThousandFilters(t *testing.T) {
-	seed := rand.Uint64()
-	draw := rand.New(rand.NewPCG(seed, 2))
+	seed := draw.Seed(t)
+	r := rand.New(rand.NewPCG(seed, 2))
 	level := func(most int, wild float64) string {
-		if draw.Float64() < wild {
+		if r.Float64() < wild {
 			return "+"
 		}
-		return fmt.Sprint(draw.IntN(most))
+		return fmt.Sprint(r.IntN(most))
 	}
 	routes, split := make([]topicmap.Route, 10_000), make([][]string, 10_000)
 	for i := range routes {
 		wild := math.Pow(float64(i)/float64(len(routes)), 3) / 3
-		split[i] = []string{level(200, wild), level(50, wild), level(5, wild)}[:1+draw.IntN(3)]
-		if draw.Float64() < wild {
+		split[i] = []string{level(200, wild), level(50, wild), level(5, wild)}[:1+r.IntN(3)]
+		if r.Float64() < wild {
 			split[i] = append(split[i], "#")
 		}
 		routes[i] = topicmap.Route{Filter: strings.Join(split[i], "/"), Stream: fmt.Sprint(i), Key: "k"}
@@ -190,7 +191,7 @@ func TestMap_RoutesByTenThousandFilters(t *testing.T) {
 	}
 	found := make(map[string]bool)
 	for range 500 {
-		levels := []string{level(201, 0), level(51, 0), level(6, 0), "deep"}[:1+draw.IntN(4)]
+		levels := []string{level(201, 0), level(51, 0), level(6, 0), "deep"}[:1+r.IntN(4)]
 		want := ""
 		if i := slices.IndexFunc(split, func(filter []string) bool { return matches(filter, levels) }); i >= 0 {
 			want = routes[i].Stream

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal/internal/capacity"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/liveset"
@@ -68,8 +69,7 @@ func (l *log) begin(preallocated bool) {
 // For any size of the log, and with the largest state: an empty log has room for the largest append, the state in the
 // next segment, a checkpoint and the dead letters.
 func TestCapacity_LargestAppendFitsBesideTheLargestState(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	for range 200 {
 		maxSize := int64(1<<20) << r.IntN(7)

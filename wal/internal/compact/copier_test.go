@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/internal/compact"
@@ -70,7 +71,7 @@ func first(t *testing.T, dir string) *segfile.File {
 
 // A log that has the copy in place of its segment has each needed event as it was, and adds no other.
 func TestCopier_KeepsEveryNeededEvent(t *testing.T) {
-	seed := rand.Uint64()
+	seed := draw.Seed(t)
 	for run := range uint64(6) {
 		t.Run(fmt.Sprintf("seed=%d/run=%d", seed, run), func(t *testing.T) {
 			dir := t.TempDir()

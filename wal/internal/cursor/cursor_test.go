@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal/internal/bounds"
 	"github.com/standpipe/standpipe/wal/internal/cursor"
 	"github.com/standpipe/standpipe/wal/internal/segment"
@@ -12,8 +13,7 @@ import (
 
 // seeded returns a random source whose seed the test logs.
 func seeded(t *testing.T) *rand.Rand {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	return rand.New(rand.NewPCG(seed, 1))
 }
 

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal/internal/digest"
 )
 
@@ -23,8 +24,7 @@ func sumOf(entries []entry) digest.Sum {
 
 // The order in which entries were added and removed makes no difference.
 func TestSum_DependsOnTheSetAlone(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	var entries []entry
 	for i := range 50 {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
@@ -46,8 +47,7 @@ func loaded(f *folder, spans ...segment.Span) *liveset.Set {
 
 // For drawn spans and removals: Find returns the oldest segment with an event at or after the offset.
 func TestFind_AgreesWithASearchOfAll(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	for range 20 {
 		f := &folder{t: t, dir: t.TempDir()}

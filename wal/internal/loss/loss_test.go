@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/loss"
 	"github.com/standpipe/standpipe/wal/internal/reader"
@@ -25,8 +26,7 @@ func newCounter(l *rowtest.Row) *loss.Counter {
 
 // For drawn events, progress and removed segments: the lost events are those that are neither settled nor in the log.
 func TestFind_CountsEventsOfRemovedSegments(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	for range 15 {
 		l := rowtest.New(t)

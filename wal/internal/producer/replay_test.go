@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal/internal/producer"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
@@ -162,8 +163,7 @@ func (r *recorded) loadSegment(s *producer.Set, seq uint64) {
 // A set that is loaded from entries and notes recognizes the same batches as the one that wrote them. Commits fail
 // meanwhile, and segments begin without the entries. The next commits carry those over, one by one or many at once.
 func TestReplay_GivesTheSameProducers(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	for round := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, round))
 		l := newRecorded(t)
@@ -229,8 +229,7 @@ func (r *recorded) compare(loaded *producer.Set, sequences map[producer.Key]uint
 
 // Each commit carries over some producers, until the new segment has them all.
 func TestCarry_ReachesEveryProducer(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	l := newRecorded(t)
 	key := func(i int) producer.Key { return producer.Key{ID: fmt.Sprint(i), Stream: "s"} }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/reader"
 	"github.com/standpipe/standpipe/wal/internal/rowtest"
@@ -19,8 +20,7 @@ func newReader(l *rowtest.Row) *reader.Reader {
 
 // For drawn batches, rolls, lanes and limits: the chunks have exactly the wanted events, in order.
 func TestRead_ReturnsTheWantedEventsInOrder(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	l := rowtest.New(t)
 	for range 12 {

@@ -10,6 +10,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/recent"
 	"github.com/standpipe/standpipe/wal/internal/segment"
@@ -147,8 +148,7 @@ func (w *row) checkCursor(c segment.Entries, r *rand.Rand) error {
 
 // Readers find all blocks in order, in drawn histories of small and large ones.
 func TestBlocks_AreOneRow(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	for range 5 {
 		w := newRow(t)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -18,8 +19,7 @@ func TestTwice_BelievesDamageOnlyTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wrong, failing := &segment.CorruptError{Reason: "wrong"}, &segment.ReadError{Err: syscall.EIO}
 		outcomes := []error{nil, wrong, failing, &segment.VersionError{}, fs.ErrPermission}
-		seed := rand.Uint64()
-		t.Logf("seed %d", seed)
+		seed := draw.Seed(t)
 		r := rand.New(rand.NewPCG(seed, 1))
 		for range 500 {
 			var results []error

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal/internal/rowtest"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
@@ -11,8 +12,7 @@ import (
 // A commit makes the file grow by at most its blocks and the estimate for the last leaf, and a seal by at most SealBytes: the
 // log reserves so much before it writes.
 func TestGrowth_IsEstimated(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	for range 4 {
 		row := rowtest.New(t)

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/standpipe/standpipe/test/draw"
 )
 
 // withNotes returns soundBlock with notes.
@@ -135,8 +137,7 @@ func TestNotes_MalformedOnesAreAnError(t *testing.T) {
 }
 
 func TestNotes_SizeIsAnUpperBound(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	for range 1000 {
 		n := Note{Producer: strings.Repeat("p", 1+r.IntN(300)), Sequence: r.Uint64() >> (1 + r.IntN(60)), Events: 1 + r.Uint64N(1<<20)}

@@ -10,6 +10,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 	"github.com/standpipe/standpipe/wal/internal/small"
@@ -129,8 +130,7 @@ func equal(a, b []boltpage.Element) bool {
 
 // Any number of commits is read again, beside stale ones of earlier transactions.
 func TestRead_ReturnsTheCommitsOfItsTransaction(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	for range 30 {
 		p := newPages(t, 4+r.IntN(61))
@@ -147,8 +147,7 @@ func TestRead_ReturnsTheCommitsOfItsTransaction(t *testing.T) {
 // The last commit, whose write was interrupted, is there whole or not at all, and none before it is lost. The sectors of its page
 // that were not written are empty, or have content of another place.
 func TestRead_TornCommitIsNone(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	torn := 0
 	for range 100 {
@@ -209,8 +208,7 @@ func TestRead_CommitOfAnotherPlaceIsNone(t *testing.T) {
 // A fault of the disk in a commit that was confirmed, or that later ones follow, is damage: the commit is not taken for a torn one,
 // and those after it are not lost.
 func TestRead_DamagedCommitIsNotTorn(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	decoded, rejected := 0, 0
 	for round := range 100 {
@@ -241,8 +239,7 @@ func TestRead_DamagedCommitIsNotTorn(t *testing.T) {
 
 // The overlay shows the blocks and the state as if they were in their buckets.
 func TestOverlay_AddsToTheBuckets(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	p := newPages(t, 64)
 	list := drawn(r, 40)

@@ -5,11 +5,13 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/standpipe/standpipe/test/draw"
 )
 
 // Publishes are taken once and in order, by one goroutine at a time, which ends when there are none.
 func TestBacklog_IsTakenInOrder(t *testing.T) {
-	seed := rand.Uint64()
+	seed := draw.Seed(t)
 	for round := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, round))

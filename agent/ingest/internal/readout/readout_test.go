@@ -17,6 +17,7 @@ import (
 	"github.com/standpipe/standpipe/agent/internal/access"
 	"github.com/standpipe/standpipe/agent/internal/access/accesstest"
 	"github.com/standpipe/standpipe/client"
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/test/ingestkit"
 	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/test/walkit"
@@ -62,8 +63,7 @@ func read(ctx context.Context, c *client.Client, o client.ReadOptions) (events [
 
 // For every begin, keys and limit a reading has the events that a filter of all events has.
 func TestRead_ReturnsTheAskedPart(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	l := testkit.OpenLog(t, wal.Options{SegmentSize: 64 << 10, MaxSize: 64 << 20})
 	c := serve(t, l, ingest.Options{})

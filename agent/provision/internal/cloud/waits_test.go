@@ -16,6 +16,7 @@ import (
 
 	"github.com/standpipe/standpipe/agent/provision/internal/cloud"
 	"github.com/standpipe/standpipe/agent/provision/internal/wanted"
+	"github.com/standpipe/standpipe/test/draw"
 )
 
 // answer is that of AWS to one request. A status of 0 is 200.
@@ -126,8 +127,7 @@ var (
 
 // IAM makes a new role known after seconds, and AWS shows a new Firehose stream after a while.
 func TestDelivery_WaitsForANewRole(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 0))
 	for range 5 {
 		rejected, unseen, creating := r.IntN(9), r.IntN(4), r.IntN(40)

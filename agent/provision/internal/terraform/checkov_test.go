@@ -11,8 +11,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/test/testkit"
 )
 
@@ -43,8 +43,7 @@ func TestTerraform_PassesCheckov(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short leaves out the tests with stand-ins")
 	}
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 
 	root := t.TempDir()
@@ -55,7 +54,7 @@ func TestTerraform_PassesCheckov(t *testing.T) {
 	save(t, filepath.Join(root, "unskipped"), files)
 	for i := range 3 {
 		name := fmt.Sprintf("drawn%d", i)
-		text := draw(r)
+		text := drawFile(r)
 		t.Logf("%s:\n%s", name, text)
 		_, files := write(t, text)
 		save(t, filepath.Join(root, name), files)
@@ -93,8 +92,8 @@ func TestTerraform_PassesCheckov(t *testing.T) {
 	}
 }
 
-// draw returns a configuration with 1 to 4 destinations that provision can create.
-func draw(r *rand.Rand) string {
+// drawFile returns a configuration with 1 to 4 destinations that provision can create.
+func drawFile(r *rand.Rand) string {
 	pick := func(options ...string) string { return options[r.IntN(len(options))] }
 	var b strings.Builder
 	fmt.Fprintf(&b, "aws { region = %q }\n", pick("eu-west-1", "us-east-1", "ap-southeast-2"))

@@ -12,12 +12,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/clitest"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/provisioncmd"
+	"github.com/standpipe/standpipe/test/draw"
 )
 
 // stream is a Kinesis stream of an account.
@@ -197,8 +197,8 @@ func expectTable(t *testing.T, table string, p plan) {
 	}
 }
 
-// draw returns a configuration with n destinations, and draws the Kinesis streams of the account.
-func draw(r *rand.Rand, a *account, n int) string {
+// drawFile returns a configuration with n destinations, and draws the Kinesis streams of the account.
+func drawFile(r *rand.Rand, a *account, n int) string {
 	var b strings.Builder
 	for i := range n {
 		name := fmt.Sprintf("%d-%s", i, strings.Repeat("x", r.IntN(120)))
@@ -222,12 +222,11 @@ func draw(r *rand.Rand, a *account, n int) string {
 }
 
 func TestProvision_PlansAreTheSameForPeopleAndPrograms(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 0))
 	for _, n := range []int{1, 2, 2 + r.IntN(10), 2 + r.IntN(10), 50} {
 		a := newAccount(t)
-		file := draw(r, a, n)
+		file := drawFile(r, a, n)
 		p, got := provisionJSON(t, file)
 		pending := p.count("create", "finish") // alarms are always missing
 		if got.Code != provisioncmd.ExitPending || got.Stderr != "" || pending < n || p.count("created") > 0 {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/standpipe/standpipe/test/draw"
 )
 
 func write(t *testing.T, name, text string) {
@@ -21,8 +23,7 @@ func write(t *testing.T, name, text string) {
 // A run that stopped in the middle goes on: no line is stored twice, and none is left out, wherever it stopped, also if the
 // state file is older than the last response.
 func TestResume_StoresEachLineOnce(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := draw.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	for range 3 {
 		p := startPutTarget(t, 16<<20)

@@ -2,7 +2,6 @@ package topcmd
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -13,9 +12,8 @@ import (
 	"github.com/rivo/tview"
 
 	"github.com/standpipe/standpipe/agent/admin"
+	"github.com/standpipe/standpipe/test/draw"
 )
-
-var seed = flag.Uint64("seed", uint64(time.Now().UnixNano()), "of the drawn statuses")
 
 var now = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
@@ -154,8 +152,7 @@ a-stream-with-a-… live          running  12,346     0.5    1.2G   2h 5m 11m 40
 
 // Each key sorts by its column, and by the other direction when it is pressed again.
 func TestTop_Sorts(t *testing.T) {
-	t.Logf("seed %d", *seed)
-	r := rand.New(rand.NewPCG(*seed, 1))
+	r := rand.New(rand.NewPCG(draw.Seed(t), 1))
 	for range 5 {
 		s := open(t, 80+r.IntN(100), 24+r.IntN(40))
 		s.view.update(drawn(r, 1+r.IntN(60)), nil, now)
@@ -175,8 +172,7 @@ func TestTop_Sorts(t *testing.T) {
 }
 
 func TestTop_Filters(t *testing.T) {
-	t.Logf("seed %d", *seed)
-	status := drawn(rand.New(rand.NewPCG(*seed, 2)), 1000)
+	status := drawn(rand.New(rand.NewPCG(draw.Seed(t), 2)), 1000)
 	bad := 0
 	for i := range status.Streams {
 		if !status.Healthy(&status.Streams[i]) {
