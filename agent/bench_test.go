@@ -36,15 +36,18 @@ const (
 // A load is the concurrent work of producers.
 type load struct {
 	http    bool
-	callers int // of Append, or connections that post; 0: AppendStream
-	window  int // of AppendStream: requests that wait for their reply
-	events  int // of a request
-	size    int // bytes of an event's data
+	early   bool // the posts ask for the ack accepted, which comes before the sync
+	callers int  // of Append, or connections that post; 0: AppendStream
+	window  int  // of AppendStream: requests that wait for their reply
+	events  int  // of a request
+	size    int  // bytes of an event's data
 }
 
 func (l load) String() string {
 	who := fmt.Sprintf("unary/callers=%d", l.callers)
 	switch {
+	case l.early:
+		who = fmt.Sprintf("post/ack=accepted/callers=%d", l.callers)
 	case l.http:
 		who = fmt.Sprintf("post/callers=%d", l.callers)
 	case l.callers == 0:
@@ -115,6 +118,9 @@ var loads = []load{
 	{http: true, callers: 256, events: 1, size: kib},
 	{http: true, callers: 1024, events: 1, size: kib},
 	{http: true, callers: 64, events: 100, size: kib},
+	{http: true, callers: 64, events: 100, size: 200},
+	{http: true, early: true, callers: 64, events: 1, size: kib},
+	{http: true, early: true, callers: 256, events: 1, size: kib},
 }
 
 func BenchmarkIngest(b *testing.B) {

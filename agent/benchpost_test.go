@@ -57,17 +57,21 @@ func (l load) post(caller int) []byte {
 	if l.events > 1 {
 		kind = "application/x-ndjson"
 	}
-	head := fmt.Sprintf("POST /v1/streams/bench?key=sensor-%04d HTTP/1.1\r\nHost: standpipe\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", caller, kind, len(body))
+	query := fmt.Sprintf("key=sensor-%04d", caller)
+	if l.early {
+		query += "&ack=accepted"
+	}
+	head := fmt.Sprintf("POST /v1/streams/bench?%s HTTP/1.1\r\nHost: standpipe\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", query, kind, len(body))
 	return append([]byte(head), body...)
 }
 
-// send posts once. Any response but 200 is an error.
+// send posts once. Any response but 200 and 202 is an error.
 func (p *poster) send() error {
 	if _, err := p.conn.Write(p.post); err != nil {
 		return err
 	}
 	status, err := p.from.ReadSlice('\n')
-	if err != nil || !bytes.HasPrefix(status, []byte("HTTP/1.1 200 ")) {
+	if err != nil || !bytes.HasPrefix(status, []byte("HTTP/1.1 20")) {
 		return fmt.Errorf("got %q, %w", status, err)
 	}
 	length := 0
