@@ -243,6 +243,8 @@ func TestSocket_StopRespondsToSubmittedLines(t *testing.T) {
 	log.Hold = make(chan struct{})
 	server, p := ingestkit.ServeSocket(t, ingest.Options{Log: log})
 	idle := ingestkit.Connect(t, server.Addr())
+	idle.Send("nothing\n")
+	idle.Response() // of an invalid line: the connection is served
 	p.Send(strings.Repeat(`{"stream":"text","key":"k","data":1}`+"\n", 20) + `{"stream":"text","key":"k","data":1}`)
 	ingestkit.AwaitSubmitted(t, log, 20)
 	stopped := make(chan error, 1)
