@@ -65,8 +65,29 @@ func (d *Disk) Remount(options string) error {
 	return unix.Mount("tmpfs", d.Mount, "tmpfs", unix.MS_REMOUNT, options)
 }
 
-// Attach mounts the image.
-func (d *Disk) Attach() error { return Run("mount", "-o", "loop", d.image, d.Mount) }
+// Attach mounts the image, once its last mount is over: while a process has a file of that open, as one that another test is just
+// starting may, mount(8) would mount the same device again, and with it the file system that was shut down.
+func (d *Disk) Attach() error {
+	if err := waitFor("the end of the last mount", d.unused); err != nil {
+		return err
+	}
+	return Run("mount", "-o", "loop", d.image, d.Mount)
+}
+
+// unused returns an error if a loop device has the image.
+func (d *Disk) unused() error {
+	devices, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	if err != nil {
+		return err
+	}
+	for _, device := range devices {
+		file, err := os.ReadFile(device)
+		if err == nil && strings.TrimSpace(string(file)) == d.image { // an error: the device has no file any more
+			return fmt.Errorf("%s still has %s", device, d.image)
+		}
+	}
+	return nil
+}
 
 // Detach unmounts it. A process that another test is just starting may have its files open still.
 func (d *Disk) Detach() {
@@ -124,14 +145,14 @@ func connect(socket string) error {
 	return c.Close()
 }
 
-// waitFor waits until another program is ready.
-func waitFor(program string, ready func() error) error {
+// waitFor waits until something else than this process is ready, such as another program.
+func waitFor(what string, ready func() error) error {
 	err := ready()
 	for end := time.Now().Add(patience); err != nil && time.Now().Before(end); err = ready() {
 		time.Sleep(10 * time.Millisecond)
 	}
 	if err != nil {
-		return fmt.Errorf("wait for %s: %w", program, err)
+		return fmt.Errorf("wait for %s: %w", what, err)
 	}
 	return nil
 }
