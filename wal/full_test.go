@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -161,21 +162,22 @@ func TestFull_BlockedAppendWaitsWithinItsDeadline(t *testing.T) {
 	p, _ := l.OpenCursor("s", "d")
 	batch := &wal.Batch{Stream: "s", Events: []wal.Event{event("k", string(make([]byte, 10_000)))}}
 	var stored wal.Count
-	for {
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // in which a busy disk stores an append
-		_, err := l.Append(ctx, batch)
-		cancel()
-		if errors.Is(err, context.DeadlineExceeded) {
-			break
+	testkit.Eventually(t, time.Minute, func() error {
+		for {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			_, err := l.Append(ctx, batch)
+			cancel()
+			switch {
+			case errors.Is(err, context.DeadlineExceeded) && l.Full():
+				return nil
+			case errors.Is(err, context.DeadlineExceeded): // a busy disk, unless it stays so
+				return errors.New("an append waits, and the log is not full")
+			case err != nil:
+				t.Fatal(err)
+			}
+			stored.Add(wal.Count{Events: 1, Bytes: 10_000})
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		stored.Add(wal.Count{Events: 1, Bytes: 10_000})
-	}
-	if !l.Full() {
-		t.Error("it is not full")
-	}
+	})
 	// A withdrawn append delays no other append, and is not stored later.
 	waiting, err := l.Submit(t.Context(), &wal.Batch{Stream: "s", Events: []wal.Event{event("k", "waits")}})
 	if err != nil {
@@ -262,14 +264,12 @@ func TestStat_CountsTheSegmentThatIsReady(t *testing.T) {
 	for len(readyFiles(t, l)) == l.Stat().Segments {
 		appendOne(t, l, "s", "k", strings.Repeat("x", 16<<10))
 	}
-	got, want := int64(0), int64(0)
-	for range 1000 { // the segment gets its name before it is counted
-		if got, want = l.Stat().Bytes, occupied(t, l); got >= want {
-			return
+	testkit.Eventually(t, time.Minute, func() error { // the segment gets its name before it is counted
+		if got, want := l.Stat().Bytes, occupied(t, l); got < want {
+			return fmt.Errorf("got %d bytes in use, the files occupy %d", got, want)
 		}
-		time.Sleep(time.Millisecond)
-	}
-	t.Errorf("got %d bytes in use, the files occupy %d", got, want)
+		return nil
+	})
 }
 
 // readyFiles returns the segment files that have their final name.
