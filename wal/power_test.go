@@ -3,6 +3,7 @@
 package wal_test
 
 import (
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -47,14 +48,15 @@ func TestPower_AckedEventsOutliveALoss(t *testing.T) {
 	}
 }
 
-// cutPower cuts the power of an attached disk under the workload, and checks the log. A file that was never synced must
-// be gone; otherwise the cut had no effect and the test proves nothing.
+// cutPower cuts the power of an attached disk under the workload, and checks the log. A file that was written just before, and
+// never synced, must be gone; otherwise the cut had no effect and the test proves nothing.
 func cutPower(t *testing.T, d *disk, acked map[string]int, cut func(d *disk) error) {
 	t.Helper()
 	unsynced := filepath.Join(d.Mount, "unsynced")
-	must(t, os.WriteFile(unsynced, make([]byte, 1<<20), 0o600))
 	dir := filepath.Join(d.Mount, "deep", "data")
-	most := runUntilCut(t, d, dir, acked, cut)
+	most := runUntilCut(t, d, dir, acked, func(d *disk) error {
+		return errors.Join(os.WriteFile(unsynced, make([]byte, 1<<20), 0o600), cut(d))
+	})
 	must(t, d.Attach())
 	if st, err := os.Stat(unsynced); err == nil && st.Size() > 0 {
 		t.Errorf("%d bytes that nobody had synced are there after a power loss", st.Size())
