@@ -65,8 +65,8 @@ func (d *Disk) Remount(options string) error {
 	return unix.Mount("tmpfs", d.Mount, "tmpfs", unix.MS_REMOUNT, options)
 }
 
-// Attach mounts the image, once its last mount is over: while a process has a file of that open, as one that another test is just
-// starting may, mount(8) would mount the same device again, and with it the file system that was shut down.
+// Attach mounts the image, once its last mount is over. A process that another test is just starting may still have a file of that
+// mount open: then mount(8) would mount the same device again, and with it the file system that was shut down.
 func (d *Disk) Attach() error {
 	if err := waitFor("the end of the last mount", d.unused); err != nil {
 		return err
@@ -157,7 +157,7 @@ func waitFor(what string, ready func() error) error {
 	return nil
 }
 
-// Written returns the bytes that were written to the block device since it was attached, after it has written out what waits.
+// Written returns the bytes that were written to the block device since it was attached, after it has written out its dirty pages.
 func (d *Disk) Written() (int64, error) {
 	dir, err := os.Open(d.Mount)
 	if err != nil {
