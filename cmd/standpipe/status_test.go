@@ -17,6 +17,7 @@ import (
 
 	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 var (
@@ -236,13 +237,7 @@ func TestStatus_OverASocket(t *testing.T) {
 }
 
 func TestStatus_WithoutAnAgent(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
-	for _, address := range []string{address, "unix://" + filepath.Join(t.TempDir(), "none.sock")} {
+	for _, address := range []string{testkit.FreeAddress(t), "unix://" + filepath.Join(t.TempDir(), "none.sock")} {
 		got := runWith("status", "--address", address)
 		if got.code != 1 || got.stdout != "" || !strings.HasPrefix(got.stderr, "standpipe: no response from the agent at "+address+": ") {
 			t.Errorf("got %+v, want exit code 1 and who does not answer", got)
