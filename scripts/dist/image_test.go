@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -84,7 +85,7 @@ func TestImage_IsThatOfTheContainerfile(t *testing.T) {
 
 const containerConfig = `
 data_dir = "/var/lib/standpipe"
-shutdown_timeout = "5s"
+shutdown_timeout = "50s"
 listener "socket" { address = "unix:///run/standpipe/events.sock" }
 admin { address = "unix:///run/standpipe/admin.sock" }
 stream "clicks" {
@@ -106,7 +107,7 @@ func TestImage_RunsReadOnlyAndDrains(t *testing.T) {
 	must(t, confine(bundle, map[string]string{"/var/lib/standpipe": data, "/run/standpipe": run, "/etc/standpipe/agent.hcl": config}))
 
 	state := t.TempDir()
-	name := "standpipe-test"
+	name := "standpipe-test-" + strconv.Itoa(os.Getpid()) // also of its control group
 	runc := func(args ...string) *exec.Cmd {
 		return exec.Command("runc", append([]string{"--root", state}, args...)...)
 	}

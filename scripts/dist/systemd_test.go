@@ -257,9 +257,7 @@ func (m *machine) checkReload() {
 	if out, err := m.try("systemctl reload standpipe"); err == nil {
 		m.t.Errorf("a reload with a faulty file succeeds: %s", out)
 	}
-	if got := m.run("journalctl --no-pager -u standpipe"); !strings.Contains(got, "/etc/standpipe/agent.hcl:") {
-		m.t.Errorf("the journal does not name the fault:\n%s", got)
-	}
+	m.inJournal("/etc/standpipe/agent.hcl:")
 	m.expect("ActiveState", "active")
 	m.expect("MainPID", pid)
 	m.run("cp /root/agent.hcl /etc/standpipe/agent.hcl")
@@ -274,9 +272,15 @@ func (m *machine) checkRestarts() {
 	m.run("mkdir -p /run/systemd/system/standpipe.service.d && printf '[Service]\nWatchdogSec=20s\n' >/run/systemd/system/standpipe.service.d/watchdog.conf")
 	m.run("systemctl daemon-reload && systemctl restart standpipe")
 	m.signal("STOP")
-	m.run("journalctl --no-pager -u standpipe | grep -q 'Watchdog timeout'")
+	m.inJournal("Watchdog timeout")
 	m.run("rm -r /run/systemd/system/standpipe.service.d && systemctl daemon-reload")
 	m.run(sendTCP)
+}
+
+// inJournal waits until the journal of the service has a text: journald reads beside the service and systemctl.
+func (m *machine) inJournal(text string) {
+	m.t.Helper()
+	m.until("journalctl --no-pager -u standpipe | grep -F '" + text + "'")
 }
 
 // until repeats a line until it succeeds.
