@@ -1,5 +1,5 @@
-// Package draw chooses the seeds of tests that draw their parameters. A test has the same parameters in every run, until
-// somebody asks for others: what fails at one commit fails for everyone who tries it.
+// Package draw chooses the seeds of tests that draw their parameters. The parameters of a test are the same in every run,
+// unless other ones are wanted. So a failure at one commit can be repeated on every machine.
 package draw
 
 import (
