@@ -89,7 +89,6 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 	if a.log, err = wal.Open(ctx, a.logOptions(conf)); err != nil {
 		return fmt.Errorf("open WAL: %w", err)
 	}
-	a.clock.Start()
 	a.log.SetPolicy(policies(conf))
 	a.dead = a.log.OpenDeadLetters(func(path string, reason error) {
 		a.logger.Error("dead letters damaged; set aside, new ones go to a new file", "file", path, "error", reason)
@@ -98,6 +97,7 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 	a.disk = diskwatch.New(wal.History{Log: a.log}, conf.DataDir, func() config.MinFree { return a.conf.Load().WAL.MinFree })
 	a.streams = newStreams(conf, a.log, a.dead, a.disk, a.metrics, a.logger)
 	a.streams.memory = bound
+	a.clock.Start() // a step of the clock concerns the streams
 	a.uplink = uplink.New(a.streams.link, a.logger, a.monitor.LookSoon)
 	a.replays = replay.New(replay.Options{
 		Log: wal.History{Log: a.log}, Find: a.streams.replayTarget, Link: a.streams.link, Outages: a.streams.outages, Logger: a.logger.Named("replay"),

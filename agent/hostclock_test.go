@@ -75,3 +75,24 @@ stream "s" {
 		t.Errorf("got %s, %v, want a certain time from %s to %s", line, err, before.UTC(), after.UTC())
 	}
 }
+
+// A time service steps the clock while the agent opens its log.
+func TestClock_StepDuringTheStart(t *testing.T) {
+	var off atomic.Int64
+	booted := time.Now()
+	agent.SetHostClock(t, clock.System{
+		BootID: "a", Wall: func() time.Time { return time.Now().Add(time.Duration(off.Load())) },
+		Boot: func() time.Duration { // the wall clock was read already
+			off.Store(int64(time.Hour))
+			return time.Since(booted)
+		},
+		Synchronized: func() bool { return true },
+		Steps: func(ctx context.Context, _ chan<- struct{}) error {
+			<-ctx.Done()
+			return nil
+		},
+	})
+	conf := parse(t, t.TempDir(), both)
+	run(t, conf)
+	send(t, dial(t, conf), "s", 1)
+}
