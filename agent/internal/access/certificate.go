@@ -38,7 +38,8 @@ func OpenCertificate(f Files, logger hclog.Logger) (*Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.use(conf)
+	c.current.Store(conf)
+	c.logUsed(conf)
 	return c, nil
 }
 
@@ -67,19 +68,22 @@ func (c *Certificate) look(must bool) {
 	}
 	before := c.current.Load()
 	conf, err := c.files.read(before)
+	for !c.current.CompareAndSwap(before, conf) { // another look has ended meanwhile, and may have read newer files
+		before = c.current.Load()
+		conf, err = c.files.read(before)
+	}
 	if trustsNone(conf.ClientCAs) && !trustsNone(before.ClientCAs) {
 		c.logger.Warn("client CA file is empty or gone; no client certificate is accepted", "file", c.files.ClientCA)
 	}
 	if err != nil {
 		c.logger.Error("a changed certificate can't be used; the one before stays in force", "error", err)
-		c.current.Store(conf)
 		return
 	}
-	c.use(conf)
+	c.logUsed(conf)
 }
 
-func (c *Certificate) use(conf *tls.Config) {
-	c.current.Store(conf)
+// logUsed logs that the configuration is in use, and what may be wrong with it.
+func (c *Certificate) logUsed(conf *tls.Config) {
 	leaf, now := conf.Certificates[0].Leaf, time.Now()
 	log, what := c.logger.Info, "certificate read"
 	switch {

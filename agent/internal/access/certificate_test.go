@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -254,4 +255,41 @@ func TestCertificate_Unreadable(t *testing.T) {
 			t.Errorf("%s: it is opened", name)
 		}
 	}
+}
+
+// Two handshakes look at once while an operator replaces the files. The newest certificate stays in force, not that of the look
+// that ends last.
+func TestCertificate_NewestOfTwoLooksStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ca := newAuthority(t)
+		ca.issue("server", "first", "agent")
+		files := access.Files{Cert: ca.Path("server.pem"), Key: ca.Path("server.key"), ClientCA: filepath.Join(t.TempDir(), "clients.pem")}
+		text, err := os.ReadFile(ca.Path("ca.pem"))
+		if err == nil {
+			err = os.WriteFile(files.ClientCA, text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := access.OpenCertificate(files, hclog.NewNullLogger())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(files.ClientCA, 0); err != nil {
+			t.Fatal(err)
+		}
+		var looks sync.WaitGroup
+		looks.Go(c.Refresh)
+		synctest.Wait() // it has read the certificate, and waits for the authorities to be written
+		ca.issue("server", "second", "agent")
+		if err := os.WriteFile(files.ClientCA, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		looks.Go(c.Refresh)
+		looks.Wait()
+		ca.issue("client", "client")
+		if got := handshake(t, c.TLS(), ca.client("client")).PeerCertificates[0].Subject.CommonName; got != "second" {
+			t.Errorf("got the %s certificate", got)
+		}
+	})
 }
