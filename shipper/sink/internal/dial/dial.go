@@ -46,6 +46,10 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	setUserTimeout(tcp, userTimeout)
 	c := newConn(d, tcp)
 	process.add(c)
+	if err := ctx.Err(); err != nil { // Abandon has ended the dial before it could see c
+		c.Close()
+		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
+	}
 	return c, nil
 }
 

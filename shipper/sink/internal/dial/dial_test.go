@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http/httptrace"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -156,5 +158,22 @@ func TestDial_ErrorsAreThoseOfDialing(t *testing.T) {
 			c.Close()
 			t.Errorf("%s: got a connection", name)
 		}
+	}
+}
+
+// The link goes when a dial has just connected: no connection outlives that.
+func TestAbandon_EndsADialThatHasConnected(t *testing.T) {
+	address, accepted := listen(t)
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{ConnectDone: func(string, string, error) {
+		dial.Abandon(func(netip.Addr) bool { return true })
+	}})
+	if c, err := new(dial.Dialer).DialContext(ctx, "tcp", address); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, %v, want %v", c, err, context.Canceled)
+		c.Close()
+	}
+	server := <-accepted
+	defer server.Close()
+	if _, err := server.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection is open")
 	}
 }
