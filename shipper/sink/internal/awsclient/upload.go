@@ -66,6 +66,9 @@ func (u *Upload) begin(ctx context.Context, bytes int64) (_ context.Context, end
 	ready := make(chan struct{})
 	look = time.AfterFunc(firstLook, func() {
 		<-ready
+		if ctx.Err() != nil { // end was called too late to stop the timer
+			return
+		}
 		if err := u.hopeless(int(bytes), time.Until(deadline)); err != nil {
 			cancel(err)
 			return
