@@ -233,12 +233,13 @@ func (l *Log) Streams() []StreamStat {
 // Grown returns a channel that is closed when the stream gets new events after this call.
 func (l *Log) Grown(streamName string) <-chan struct{} {
 	for {
-		if s := l.streams.lookup(streamName); s != nil {
-			return s.grown.Wait()
+		s, wait := l.streams.lookup(streamName), &l.streams.born
+		if s != nil {
+			wait = &s.grown
 		}
-		born := l.streams.born.Wait()
-		if l.streams.lookup(streamName) == nil {
-			return born
+		grown := wait.Wait()
+		if l.streams.lookup(streamName) == s { // else it has begun, or was dropped, before the wait
+			return grown
 		}
 	}
 }
