@@ -71,7 +71,12 @@ func (j *job) run(ctx context.Context, stop []<-chan struct{}, causes []error) {
 	<-watched
 	stopLearning()
 	<-learned
-	if !errors.Is(err, shipper.ErrStuck) { // else a request still uses the sink
+	if errors.Is(err, shipper.ErrStuck) { // a request still uses the sink
+		go func() {
+			<-j.shipper.Ended()
+			j.sink.Close()
+		}()
+	} else {
 		j.sink.Close()
 	}
 

@@ -327,6 +327,31 @@ func TestReplay_Ends(t *testing.T) {
 	}
 }
 
+// A request that does not return when it is cut off uses the sink beyond the end of the replay. The sink is closed after it.
+func TestReplay_ClosesTheSinkOfAStuckRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(rand.New(rand.NewPCG(1, 3)), 10)
+		g.sink.before = func() {
+			time.Sleep(time.Minute)
+			if g.sink.closed {
+				t.Error("the sink is closed before the request returns")
+			}
+		}
+		if _, err := g.Start(t.Context(), "s", "live", admin.ReplayRequest{FromOldest: true}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if got, err := g.Cancel("s", "live"); err != nil || got.State != admin.ReplayCancelled {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if !g.sink.closed {
+			t.Error("the sink is open")
+		}
+	})
+}
+
 // A replay takes a quarter of the quota of its destination, in bytes, records or requests, and not much less.
 func TestReplay_TakesAQuarterOfAQuota(t *testing.T) {
 	const (
