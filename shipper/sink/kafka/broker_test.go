@@ -14,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink/kafka"
 	"github.com/standpipe/standpipe/test/kafkakit"
@@ -384,7 +387,7 @@ func TestBroker_AbortsALongTransaction(t *testing.T) {
 	_, failed := a.fill()
 	if failed == nil { // it is not that slow
 		s.Seal()
-		time.Sleep(1500 * time.Millisecond) // of another process
+		awaitAborted(t, b, "standpipe/LOG/clicks/bus")
 		_, failed = s.Commit(t.Context())
 	}
 	if failed == nil || !failed.Restart {
@@ -398,6 +401,26 @@ func TestBroker_AbortsALongTransaction(t *testing.T) {
 	if n := checkTopic(t, b.Read(o.Topic), events); n > 0 {
 		t.Errorf("%d events came again", n)
 	}
+}
+
+// awaitAborted waits until the broker has aborted a transaction.
+func awaitAborted(t *testing.T, b *kafkakit.Broker, id string) {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Address()))
+	testkit.Must(t, err)
+	defer client.Close()
+	testkit.Eventually(t, time.Minute, func() error {
+		req := kmsg.NewPtrDescribeTransactionsRequest()
+		req.TransactionalIDs = []string{id}
+		resp, err := req.RequestWith(t.Context(), client)
+		if err != nil {
+			return err
+		}
+		if got := resp.TransactionStates[0]; got.State != "CompleteAbort" {
+			return fmt.Errorf("the transaction is %s, error code %d", got.State, got.ErrorCode)
+		}
+		return nil
+	})
 }
 
 // A hung broker holds up neither Send nor Close.
