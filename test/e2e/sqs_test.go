@@ -74,7 +74,7 @@ func (q *queues) read(url string) (all []event) {
 	q.t.Helper()
 	for {
 		out, err := q.client.ReceiveMessage(q.t.Context(), &sqs.ReceiveMessageInput{
-			QueueUrl: &url, MaxNumberOfMessages: 10, WaitTimeSeconds: 1, VisibilityTimeout: 20, MessageAttributeNames: []string{"All"},
+			QueueUrl: &url, MaxNumberOfMessages: 10, WaitTimeSeconds: 1, VisibilityTimeout: 600, MessageAttributeNames: []string{"All"},
 		})
 		if err != nil {
 			q.t.Fatal(err)
