@@ -2,9 +2,11 @@ package mqttin_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
@@ -13,6 +15,7 @@ import (
 	"github.com/standpipe/standpipe/agent/internal/access/accesstest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/test/ingestkit"
+	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -71,7 +74,12 @@ func TestClient_WillIsAnEvent(t *testing.T) {
 	p.publish(topic, "here", 1, 1)
 	p.expect(packets.Puback, 1, 0)
 	p.conn.Close()
-	ingestkit.AwaitSubmitted(t, log, 4)
+	testkit.Eventually(t, time.Minute, func() error {
+		if got := len(log.Events()); got < 4 {
+			return fmt.Errorf("%d events are stored, want 4", got)
+		}
+		return nil
+	})
 	wills := slices.DeleteFunc(log.Events(), func(e wal.Event) bool { return string(e.Data) == "here" })
 	for _, e := range wills {
 		if string(e.Data) != "gone" || e.Key != "t1" || e.Attributes["mqtt.will"] != "true" || e.Attributes["mqtt.retain"] != "true" || e.Attributes["mqtt.qos"] != "1" {
