@@ -168,7 +168,7 @@ func canceledReturns(t *testing.T, s Target) {
 			if got.Err == nil || got.Err.Class != shipper.Transient || got.Err.Code != "canceled" {
 				t.Errorf("got %+v", got.Err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("Send did not return")
 		}
 	}
