@@ -192,8 +192,9 @@ func TestRange_DoesNotHoldBackDrops(t *testing.T) {
 	for _, call := range []string{"recover", "add", "commit"} {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, wal.Options{MaxSize: 2 << 20, SegmentSize: 256 << 10, OnFull: wal.DropOldest}, 20, time.Second)
-			hangs := true
-			r.sink.fault = func(now string) fault { return fault{hang: hangs && now == call} }
+			var hangs atomic.Bool
+			hangs.Store(true)
+			r.sink.fault = func(now string) fault { return fault{hang: hangs.Load() && now == call} }
 			r.halt(time.Second)
 			r.open()
 			started := time.Now()
@@ -201,7 +202,7 @@ func TestRange_DoesNotHoldBackDrops(t *testing.T) {
 			if took := time.Since(started); took > 60*time.Second {
 				t.Errorf("%s: appending took %v", call, took)
 			}
-			hangs = false
+			hangs.Store(false)
 			st := r.finish()
 			if st.Settled() != st.Appended || st.Dropped[wal.DroppedFull].Events < 100 || st.Delivered.Events == 0 {
 				t.Errorf("%s: got %+v", call, st)
