@@ -171,7 +171,7 @@ func (d *Disk) Written() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	device := info.Sys().(*syscall.Stat_t).Dev
+	device := uint64(info.Sys().(*syscall.Stat_t).Dev) //nolint:unconvert // 32 bits on MIPS
 	text, err := os.ReadFile(fmt.Sprintf("/sys/dev/block/%d:%d/stat", unix.Major(device), unix.Minor(device)))
 	if err != nil {
 		return 0, err
