@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	goSync "sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -235,5 +236,29 @@ func TestRetain_YieldsTheOldestSegments(t *testing.T) {
 	wal.History{Log: l}.Yield(before.RetainedBytes)
 	if got := l.Stat(); got.RetainedBytes != 0 || (wal.History{Log: l}).Yield(1) {
 		t.Errorf("got %+v after all was wanted", got)
+	}
+}
+
+// Of several callers that want bytes at once, each gets as many as it wants.
+func TestRetain_YieldsToAllWhoWant(t *testing.T) {
+	r := rand.New(rand.NewPCG(draw.Seed(t), 1))
+	for range 10 {
+		l := open(t, wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10, MaxSize: 64 << 20, Retain: time.Hour})
+		p := appendUntil(t, l, 20)
+		settleAll(l, p, p.Stat().Pending)
+		sync(t, l)
+		before := l.Stat().RetainedBytes
+		most := before/2 + r.Int64N(before/2)
+		wanted := []int64{1, most, 1 + r.Int64N(most), 1}
+		r.Shuffle(len(wanted), func(i, j int) { wanted[i], wanted[j] = wanted[j], wanted[i] })
+		var callers goSync.WaitGroup
+		for _, bytes := range wanted {
+			callers.Go(func() { wal.History{Log: l}.Yield(bytes) })
+		}
+		callers.Wait()
+		if got := before - l.Stat().RetainedBytes; got < most {
+			t.Fatalf("%d of %d bytes unlinked for callers who want %d", got, before, wanted)
+		}
+		must(t, l.Close())
 	}
 }

@@ -112,10 +112,16 @@ func (g *Guard) readOwn() error {
 // Pass is the authorization of an open connection or stream. It follows changes of identities and tokens. It may be used
 // concurrently.
 type Pass struct {
-	guard   *Guard
-	shown   Shown
-	edition atomic.Uint64 // of the register at the last identification
-	who     atomic.Pointer[Sender]
+	guard *Guard
+	shown Shown
+	last  atomic.Pointer[identified]
+}
+
+// identified is the holder of a pass, and the edition of the register at which that was found. They change together: else
+// of two checks at once the older holder could stay under the newer edition.
+type identified struct {
+	who     *Sender
+	edition uint64
 }
 
 // Admit returns a pass for a known caller, and counts an unknown one.
@@ -127,13 +133,12 @@ func (g *Guard) Admit(shown Shown) (*Pass, error) {
 		g.register.unknown.refuse(1, "", err.Error(), shown.from())
 		return nil, err
 	}
-	p.who.Store(who)
-	p.edition.Store(edition)
+	p.last.Store(&identified{who, edition})
 	return p, nil
 }
 
 // Bearer returns the holder at the last check.
-func (p *Pass) Bearer() *Sender { return p.who.Load() }
+func (p *Pass) Bearer() *Sender { return p.last.Load().who }
 
 // Holder checks for changes and returns the present holder, or an error if there is none any more.
 func (p *Pass) Holder() (*Sender, error) {
@@ -141,14 +146,13 @@ func (p *Pass) Holder() (*Sender, error) {
 	p.guard.register.look(now, false)
 	p.guard.look(now, false)
 	edition := p.guard.register.edition.Load()
-	if p.edition.Load() == edition {
-		return p.who.Load(), nil
+	if last := p.last.Load(); last.edition == edition {
+		return last.who, nil
 	}
 	who, err := p.guard.Who(&p.shown)
 	if err != nil {
 		return nil, fmt.Errorf("%w any more", err)
 	}
-	p.who.Store(who)
-	p.edition.Store(edition)
+	p.last.Store(&identified{who, edition})
 	return who, nil
 }

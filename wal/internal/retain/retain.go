@@ -44,15 +44,16 @@ func (k *Keeper) Spares(seg *liveset.Segment) bool {
 	return k.Keeps(seg) && !k.capacity.Short() && k.capacity.Used(k.segments.Use()) < k.capacity.Max()/2
 }
 
-// Demand makes the next Surplus return the oldest retained segments of at least that many bytes.
-func (k *Keeper) Demand(bytes int64) { k.demand.Store(bytes) }
+// Demand makes the next Surplus return the oldest retained segments of at least that many bytes. Demands before it add up.
+func (k *Keeper) Demand(bytes int64) { k.demand.Add(bytes) }
 
 // Surplus removes from the set the retained segments that are to be unlinked now: those whose period is over, and those
 // whose bytes are wanted.
 func (k *Keeper) Surplus() []*liveset.Segment {
+	demanded := k.demand.Swap(0)
 	if k.segments.Use().Retained == 0 {
 		return nil
 	}
-	wanted := max(k.demand.Swap(0), k.capacity.Retained.Over(k.capacity.Retained.Headroom()))
+	wanted := max(demanded, k.capacity.Retained.Over(k.capacity.Retained.Headroom()))
 	return k.segments.Release(wanted, func(seg *liveset.Segment) bool { return !k.Keeps(seg) })
 }
