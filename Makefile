@@ -41,12 +41,15 @@ lint: ## gofmt, vet, staticcheck, the rules of the layout, and no folder above i
 short: lint ## lint and run the tests that need neither stand-ins nor the built program
 	$(GO) test -short ./...
 
+# make test starts the packages that take longest first, so that none of them runs alone in the end.
+LONGEST  := ./wal ./shipper ./test/e2e
+
 test: lint ## lint and run every test, end to end too; lists the tests for which a tool is missing
 ifeq ($(RACE),)
 	@echo "test: no C compiler, so the race detector is off"
 endif
 	@mkdir -p bin && : >bin/not-tested
-	STANDPIPE_NOT_TESTED=$(CURDIR)/bin/not-tested $(GO) test $(RACE) -timeout 50m ./...
+	STANDPIPE_NOT_TESTED=$(CURDIR)/bin/not-tested $(GO) test $(RACE) -timeout 50m $(LONGEST) ./...
 	@sed 's/^/test: NOT TESTED on this machine: /' bin/not-tested
 
 explore: ## run the tests of PACKAGES with parameters that are drawn anew, COUNT=n times
@@ -65,7 +68,7 @@ dist: ## build a release into dist/: archives, packages, image, SBOM, sums; VERS
 test-dist: ## build a release for this machine twice, install its packages in a chroot and under systemd, and run its image
 	@mkdir -p bin && : >bin/not-tested-dist
 	cd scripts/dist && $(GO) vet ./... && \
-	STANDPIPE_NOT_TESTED=$(CURDIR)/bin/not-tested-dist $(GO) test -timeout 20m ./...
+	STANDPIPE_NOT_TESTED=$(CURDIR)/bin/not-tested-dist $(GO) test -timeout 40m ./...
 	@sed 's/^/test-dist: NOT TESTED on this machine: /' bin/not-tested-dist
 
 peers: ## measure other programs of the field beside standpipe; BENCH=pattern chooses

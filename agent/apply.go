@@ -2,6 +2,7 @@ package agent
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -19,19 +20,20 @@ const openRetry = 10 * time.Second
 const parkedTimeout = 5 * time.Second
 
 // finishParked finishes the files of destinations that conf does not have any more: a crash may have kept the reload or stop
-// that removed them from doing so. Run calls it before any destination is started.
+// that removed them from doing so. Run calls it before any destination is started. One that comes back later waits for its files.
 func (s *streams) finishParked(conf *config.Config) {
 	finished := newLatch()
-	go func() {
-		defer finished.set()
-		for _, st := range s.log.Streams() {
-			for _, p := range s.log.Cursors(st.Name) {
-				if state := p.State(); state != nil && !Configures(conf, st.Name, p.Name()) {
-					s.finishFiles(st.Name, p, state)
-				}
+	var all sync.WaitGroup
+	for _, st := range s.log.Streams() {
+		for _, p := range s.log.Cursors(st.Name) {
+			if state := p.State(); state != nil && !Configures(conf, st.Name, p.Name()) {
+				own := newLatch()
+				s.unfinished[cursorKey{st.Name, p.Name()}] = own
+				all.Go(func() { defer own.set(); s.finishFiles(st.Name, p, state) })
 			}
 		}
-	}()
+	}
+	go func() { all.Wait(); finished.set() }()
 	select {
 	case <-finished.c:
 	case <-time.After(parkedTimeout):

@@ -33,7 +33,7 @@ type route struct {
 
 	once      sync.Once // start, or the end of a route that never started
 	cancel    context.CancelFunc
-	vacant    *latch // the gone of before
+	vacant    *latch // the gone of before, or the end of finishParked for the destination
 	finishing *latch // set by finish
 	halting   *latch // set by halt
 	attempted *latch // the first build of the sink has ended
@@ -83,6 +83,8 @@ func (s *streams) newRoute(stream string, d config.Destination) (*route, error) 
 	}
 	if r.before = s.owners[r.key()]; r.before != nil {
 		r.vacant = r.before.gone
+	} else if finished := s.unfinished[r.key()]; finished != nil {
+		r.vacant = finished
 	} else {
 		r.vacant.set()
 	}
@@ -141,7 +143,7 @@ func (r *route) run(ctx context.Context) {
 	defer r.done.set()
 	defer r.cancel()
 	if !r.vacant.isSet() {
-		r.setReport(shipper.Report{State: shipper.Waiting, LastError: "requests with the previous settings are still open"})
+		r.setReport(shipper.Report{State: shipper.Waiting, LastError: "requests with the previous settings are still open, or files from before the start are not finished"})
 	}
 	select {
 	case <-r.vacant.c:

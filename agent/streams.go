@@ -37,11 +37,13 @@ type streams struct {
 
 	// changing serializes changes to the set of open streams. A change holds it from its first read to its end, also while it
 	// waits for the WAL. It is locked before mu.
-	changing  sync.Mutex
-	owners    map[cursorKey]*route // the route of each cursor in use; guarded by changing
-	reserved  map[string]int       // unfinished batches of tentative streams; guarded by changing
-	closed    bool                 // no more streams are opened; guarded by changing
-	reserving sync.WaitGroup       // of the batches in reserved
+	changing sync.Mutex
+	owners   map[cursorKey]*route // the route of each cursor in use; guarded by changing
+	reserved map[string]int       // unfinished batches of tentative streams; guarded by changing
+	closed   bool                 // no more streams are opened; guarded by changing
+	// unfinished has the destinations whose files finishParked finishes. It is written before Run applies the configuration.
+	unfinished map[cursorKey]*latch
+	reserving  sync.WaitGroup // of the batches in reserved
 
 	// mu guards the fields below. Writers hold changing as well, so a holder of changing reads them without mu.
 	mu       sync.RWMutex
@@ -66,7 +68,7 @@ func newStreams(conf *config.Config, log *wal.Log, dead *deadletter.Queue, disk 
 		log: log, dead: dead, disk: disk, metrics: metrics, logger: logger, link: shipper.NewLink(conf.Bandwidth),
 		outages: shipper.NewOutages(log, logger.Named("shipper")),
 		slots:   make(buildSlots, buildsAtOnce), upstreams: relay.NewUpstreams(), stopped: newLatch(), conf: conf,
-		owners: make(map[cursorKey]*route), reserved: make(map[string]int), leaving: make(map[*route]struct{}),
+		owners: make(map[cursorKey]*route), unfinished: make(map[cursorKey]*latch), reserved: make(map[string]int), leaving: make(map[*route]struct{}),
 		byName: make(map[string]*openStream), perBlock: make(map[string]int64),
 	}
 }

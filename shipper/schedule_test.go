@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	schedules    = flag.Int("schedules", 30, "how many fault schedules TestFaultSchedules runs")
+	schedules    = flag.Int("schedules", 12, "how many fault schedules TestFaultSchedules runs")
 	scheduleSeed = flag.Uint64("schedule.seed", 1, "the first schedule's seed; the others follow it")
 )
 
