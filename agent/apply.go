@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"time"
@@ -29,7 +30,12 @@ func (s *streams) finishParked(conf *config.Config) {
 			if state := p.State(); state != nil && !Configures(conf, st.Name, p.Name()) {
 				own := newLatch()
 				s.unfinished[cursorKey{st.Name, p.Name()}] = own
-				all.Go(func() { defer own.set(); s.finishFiles(st.Name, p, state) })
+				all.Go(func() {
+					defer own.set()
+					release, _ := s.slots.Acquire(context.Background())
+					defer release()
+					s.finishFiles(st.Name, p, state)
+				})
 			}
 		}
 	}

@@ -12,37 +12,11 @@ import (
 	"github.com/standpipe/standpipe/shipper/ranged"
 )
 
-const (
-	// buildsAtOnce limits concurrent builds of sinks: each reads files, and an agent may have thousands.
-	buildsAtOnce = 8
-	// buildSlotTime is the longest time for which one build holds its slot. A folder on a hanging volume takes longer.
-	buildSlotTime = time.Second
-)
-
-// buildSlots has one entry for each running build.
-type buildSlots chan struct{}
-
-// acquire waits for a free slot. release frees it, and so does the end of buildSlotTime. acquire returns false if ctx ends
-// first.
-func (b buildSlots) acquire(ctx context.Context) (release func(), ok bool) {
-	select {
-	case b <- struct{}{}:
-	case <-ctx.Done():
-		return nil, false
-	}
-	held := time.AfterFunc(buildSlotTime, func() { <-b })
-	return func() {
-		if held.Stop() {
-			<-b
-		}
-	}, true
-}
-
 // build builds the sink and retries after an error. It returns nil when the route is ending.
 func (r *route) build(ctx context.Context) *pipeline {
 	defer r.attempted.set()
 	for delay := r.conf.Retry.Initial; ; delay = min(2*delay, r.conf.Retry.Max) {
-		done, ok := r.streams.slots.acquire(ctx)
+		done, ok := r.streams.slots.Acquire(ctx)
 		if !ok || ctx.Err() != nil || r.halting.isSet() {
 			return nil
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest"
 	"github.com/standpipe/standpipe/agent/internal/diskwatch"
 	"github.com/standpipe/standpipe/agent/internal/memory"
+	"github.com/standpipe/standpipe/agent/internal/slots"
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink/relay"
 	"github.com/standpipe/standpipe/wal"
@@ -29,7 +30,7 @@ type streams struct {
 	logger    hclog.Logger
 	link      *shipper.Link // to AWS, shared by all destinations there
 	outages   *shipper.Outages
-	slots     buildSlots
+	slots     slots.Slots
 	upstreams *relay.Upstreams
 	disk      *diskwatch.Watch
 	memory    memory.Bound
@@ -67,7 +68,7 @@ func newStreams(conf *config.Config, log *wal.Log, dead *deadletter.Queue, disk 
 	return &streams{
 		log: log, dead: dead, disk: disk, metrics: metrics, logger: logger, link: shipper.NewLink(conf.Bandwidth),
 		outages: shipper.NewOutages(log, logger.Named("shipper")),
-		slots:   make(buildSlots, buildsAtOnce), upstreams: relay.NewUpstreams(), stopped: newLatch(), conf: conf,
+		slots:   slots.New(), upstreams: relay.NewUpstreams(), stopped: newLatch(), conf: conf,
 		owners: make(map[cursorKey]*route), unfinished: make(map[cursorKey]*latch), reserved: make(map[string]int), leaving: make(map[*route]struct{}),
 		byName: make(map[string]*openStream), perBlock: make(map[string]int64),
 	}
