@@ -239,6 +239,19 @@ func TestRetain_YieldsTheOldestSegments(t *testing.T) {
 	}
 }
 
+// Yield returns once all of the wanted bytes are gone, however many segments that takes.
+func TestRetain_YieldsManySegments(t *testing.T) {
+	l := open(t, wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10, MaxSize: 64 << 20, Retain: time.Hour})
+	p := appendUntil(t, l, 50+rand.New(rand.NewPCG(draw.Seed(t), 1)).IntN(50))
+	settleAll(l, p, p.Stat().Pending)
+	sync(t, l)
+	before := l.Stat()
+	wal.History{Log: l}.Yield(before.RetainedBytes)
+	if got := l.Stat(); got.RetainedBytes != 0 {
+		t.Errorf("%d of %d retained bytes are left of %d segments, want none", got.RetainedBytes, before.RetainedBytes, before.RetainedSegments)
+	}
+}
+
 // Of several callers that want bytes at once, each gets as many as it wants.
 func TestRetain_YieldsToAllWhoWant(t *testing.T) {
 	r := rand.New(rand.NewPCG(draw.Seed(t), 1))

@@ -45,6 +45,7 @@ type Truncator struct {
 	toMark  atomic.Uint64 // the newest segment, until the marker has its number; then 0
 	failing atomic.Bool   // an unlink failed, and is retried at the next checkpoint
 	asked   atomic.Bool   // see SearchLater
+	more    atomic.Bool   // the last pass has left segments to the next
 
 	// Owned by Run's goroutine. The segments have left the log, but their files count as in use until they are
 	// unlinked.
@@ -148,14 +149,18 @@ func (t *Truncator) Trim() {
 	}
 }
 
-// Release is Trim, and returns after the pass. It returns false once Run has returned.
+// Release is Trim, and returns once they are unlinked. It returns false once Run has returned.
 func (t *Truncator) Release() bool {
-	t.AwaitPass()
-	select {
-	case <-t.done:
-		return false
-	default:
-		return true
+	for {
+		t.AwaitPass()
+		select {
+		case <-t.done:
+			return false
+		default:
+			if !t.more.Load() {
+				return true
+			}
+		}
 	}
 }
 
@@ -189,10 +194,12 @@ func (t *Truncator) pass() (more bool) {
 	if due {
 		t.o.Searched()
 	}
+	more = len(t.unneeded) > 0
+	t.more.Store(more)
 	for _, f := range after {
 		f()
 	}
-	return len(t.unneeded) > 0
+	return more
 }
 
 // FindMarker finds the marker in the folder of the segments, and returns the number that it has. It is called before Run.
