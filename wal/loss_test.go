@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -148,6 +149,9 @@ func (m *lossModel) spoil() {
 		return
 	}
 	content, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) { // the log has just unlinked it
+		return
+	}
 	must(m.t, err)
 	at := 4*boltPage + m.rand.IntN(len(content)-8*boltPage)
 	n := 1 + m.rand.IntN(3*boltPage)
@@ -155,15 +159,25 @@ func (m *lossModel) spoil() {
 		return
 	}
 	m.spoilt[path] = content
-	overwrite(m.t, path, int64(at), bytes.Repeat([]byte{0xff}, n))
+	m.overwrite(path, int64(at), bytes.Repeat([]byte{0xff}, n))
+}
+
+// overwrite does nothing to a segment that the log has unlinked.
+func (m *lossModel) overwrite(path string, at int64, content []byte) {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	must(m.t, err)
+	defer f.Close()
+	_, err = f.WriteAt(content, at)
+	must(m.t, err)
 }
 
 // heal makes all segments readable again.
 func (m *lossModel) heal() {
 	for path, content := range m.spoilt {
-		if _, err := os.Stat(path); err == nil {
-			overwrite(m.t, path, 0, content)
-		}
+		m.overwrite(path, 0, content)
 		delete(m.spoilt, path)
 	}
 }
