@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -34,7 +33,7 @@ func TestParked_DestinationComesBackWhileItsDiskHangs(t *testing.T) {
 	a := startAgent(t, "", config)
 	send(t, a.dial(), "s", sent[:1])
 	a.waitDelivered("s", 1, time.Minute)
-	time.Sleep(time.Second) // a checkpoint
+	a.waitCalm("s", time.Second) // longer than a checkpoint takes
 	a.kill()
 
 	testkit.Must(t, testkit.Run("fsfreeze", "--freeze", d.Mount))
@@ -51,17 +50,7 @@ func TestParked_DestinationComesBackWhileItsDiskHangs(t *testing.T) {
 	send(t, a.dial(), "other", sent[1:2])
 	a.waitDelivered("other", 1, time.Minute)
 	a.reconfigure(t, "", config)
-	back := func() destinationStatus { return a.stream("s").destination("back") }
-	testkit.Eventually(t, time.Minute, func() error {
-		if s := back(); s.State == "absent" || s.State == "parked" {
-			return fmt.Errorf("got state %q, want the destination back", s.State)
-		}
-		return nil
-	})
-	time.Sleep(time.Second) // enough to open its file on a disk that does not hang
-	if s := back(); s.State != "waiting" || !strings.Contains(s.LastError, "not finished") {
-		t.Errorf("got state %s, error %q, want it to wait for its file", s.State, s.LastError)
-	}
+	a.waitState("s", "waiting", "not finished")
 	send(t, a.dial(), "s", sent[2:])
 	thaw()
 	a.waitDelivered("s", 2, time.Minute)
