@@ -26,11 +26,12 @@ func TestBatcher_FinishesWithALaneThatIsReady(t *testing.T) {
 		}
 		offset := uint64(1)
 		for range 1 + r.IntN(100) {
-			l := all.all[r.IntN(1+r.IntN(wal.Lanes))]
+			l := all.own(uint8(r.IntN(1 + r.IntN(wal.Lanes))))
 			all.push(l, &wal.Event{Offset: offset, Key: "key", Data: make([]byte, r.IntN(20))}, now)
 			offset += 1 + r.Uint64N(5)
 		}
-		for _, l := range all.all {
+		for id := range uint8(wal.Lanes) {
+			l := all.own(id)
 			if r.IntN(3) == 0 {
 				l.suspect = 1 + r.IntN(3)
 			}

@@ -8,6 +8,7 @@ import (
 	"github.com/standpipe/standpipe/shipper/internal/backoff"
 	"github.com/standpipe/standpipe/shipper/internal/catchup"
 	"github.com/standpipe/standpipe/shipper/internal/pack"
+	"github.com/standpipe/standpipe/shipper/internal/runs"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -79,17 +80,17 @@ func (s *lanes) old() []*lane { return s.all[:min(len(s.all), wal.Lanes)] }
 // With as many of a shipper before this one, the gap is behind the last of them, so their number stays.
 func (s *lanes) split(gap uint64, most int) {
 	if !s.catchingUp() {
-		for _, l := range s.old() {
-			s.all = append(s.all, unused(l.set))
+		for id := range uint8(wal.Lanes) {
+			s.all = append(s.all, unused(s.own(id).set))
 		}
 	}
 	for i, l := range s.old() {
-		end, runs := gap, l.union().Settled
-		switch many := len(runs) > most; {
+		end, settled := gap, l.union().Settled
+		switch many := len(settled) > most; {
 		case l.twin != nil && (l.twin.busy || many):
 			continue
 		case many: // its gaps are those of earlier shippers
-			end = runs[len(runs)-1].Next
+			end = settled[len(settled)-1].Next
 			s.held -= l.evict()
 			l.next = min(l.next, end)
 		}
@@ -257,7 +258,7 @@ func (l *lane) union() wal.Progress {
 		return l.progress
 	}
 	// The first events of the twin may be early ones. Their ends are progress of the lane itself (leave).
-	fresh := wal.Progress{Settled: slices.Clone(runsBeyond(l.twin.progress.Settled, l.end))}
+	fresh := wal.Progress{Settled: slices.Clone(runs.Beyond(l.twin.progress.Settled, l.end))}
 	if len(fresh.Settled) > 0 {
 		fresh.Settled[0].First = max(fresh.Settled[0].First, l.end)
 	}
@@ -271,6 +272,6 @@ func (l *lane) union() wal.Progress {
 func (l *lane) leave(e *wal.Event) {
 	if l.early > 0 && e.Offset < l.twin.end {
 		l.early--
-		l.twin.progress.Settled = mergeRuns(l.twin.progress.Settled, []wal.Run{{First: e.Offset, Next: e.Offset + 1}})
+		l.twin.progress.Settled = runs.Union(l.twin.progress.Settled, []wal.Run{{First: e.Offset, Next: e.Offset + 1}})
 	}
 }

@@ -6,13 +6,14 @@ import (
 
 	"github.com/standpipe/standpipe/shipper/internal/arrival"
 	"github.com/standpipe/standpipe/shipper/internal/backoff"
+	"github.com/standpipe/standpipe/shipper/internal/runs"
 	"github.com/standpipe/standpipe/wal"
 )
 
 // lane is the unit of order: events leave it in the order of their offsets, and at most one request has events of it.
 // Its queue can be evicted from memory at any time and read again from the log.
 type lane struct {
-	set      wal.LaneSet  // the log's lanes that it stands for: one, or all where order is the stream's
+	set      wal.LaneSet  // the log's lanes that it stands for: one, those at rest, or all where order is the stream's
 	progress wal.Progress // the settled events
 	next     uint64       // every event below is in queue or settled
 	queue    []wal.Event  // unsettled, ascending; the first sent are in a request
@@ -146,7 +147,7 @@ func (l *lane) removeFirst(n int) (freed int) {
 // first event that is not done become part of the progress. done[i] belongs to events[i]. It returns the freed bytes.
 func (l *lane) keep(events []wal.Event, done []bool) (freed int) {
 	n := len(events)
-	l.progress.Settled = mergeRuns(l.progress.Settled, settledRuns(events, done))
+	l.progress.Settled = runs.Union(l.progress.Settled, runs.Settled(events, done))
 	kept := make([]wal.Event, 0, n)
 	for i := range events {
 		if !done[i] {
@@ -175,7 +176,7 @@ func (l *lane) advance() {
 	if len(l.queue) > 0 {
 		l.progress.Checkpoint = l.queue[0].Offset
 	}
-	l.progress.Settled = runsBeyond(l.progress.Settled, l.progress.Checkpoint)
+	l.progress.Settled = runs.Beyond(l.progress.Settled, l.progress.Checkpoint)
 }
 
 // moved brings the progress up to date, with that of the twin, and reports whether it differs from the one in the log.
@@ -187,41 +188,4 @@ func (l *lane) moved() (progress wal.Progress, moved bool) {
 		progress = l.union()
 	}
 	return progress, !progress.Equal(l.published)
-}
-
-// runsBeyond returns the runs that end beyond offset.
-func runsBeyond(runs []wal.Run, offset uint64) []wal.Run {
-	for len(runs) > 0 && runs[0].Next <= offset {
-		runs = runs[1:]
-	}
-	if len(runs) == 0 {
-		return nil
-	}
-	return runs
-}
-
-// settledRuns returns the runs of the events that are done, beyond the first that is not. done[i]
-// belongs to events[i].
-func settledRuns(events []wal.Event, done []bool) (runs []wal.Run) {
-	first := slices.Index(done, false)
-	if first < 0 {
-		return nil
-	}
-	for i := first; i < len(events); i++ {
-		if !done[i] {
-			continue
-		}
-		offset := events[i].Offset
-		if done[i-1] && len(runs) > 0 {
-			runs[len(runs)-1].Next = offset + 1
-			continue
-		}
-		runs = append(runs, wal.Run{First: offset, Next: offset + 1})
-	}
-	return runs
-}
-
-// mergeRuns returns the union of both, ascending and without overlaps.
-func mergeRuns(a, b []wal.Run) []wal.Run {
-	return wal.Progress{Settled: a}.With(wal.Progress{Settled: b}).Settled
 }

@@ -2,6 +2,7 @@ package shipper
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/standpipe/standpipe/wal"
@@ -19,19 +20,18 @@ const (
 
 // lanes are all lanes of a shipper, with the memory that they share. They are used by Run's goroutine alone.
 type lanes struct {
-	all    []*lane
+	all    []*lane                 // of each of the log's lanes; those at rest have one together
 	whole  bool                    // one lane stands for all, since order is the whole stream's
 	start  [wal.Lanes]wal.Progress // the cursor's progress at the start, and after each loss
 	memory int                     // the limit
 	held   int                     // bytes of all queues
 	next   func() uint64           // the log's next offset
-	step   map[uint8]wal.Progress  // of the last settlement; kept for its memory
 
 	heldBacklog int // bytes of the queues before a gap (catchup.go)
 }
 
 func newLanes(start [wal.Lanes]wal.Progress, whole bool, memory int, next func() uint64) *lanes {
-	s := &lanes{whole: whole, start: start, memory: memory, next: next, step: make(map[uint8]wal.Progress)}
+	s := &lanes{whole: whole, start: start, memory: memory, next: next}
 	if whole {
 		l := &lane{set: wal.AllLanes, progress: start[0]}
 		for _, p := range start[1:] {
@@ -44,19 +44,43 @@ func newLanes(start [wal.Lanes]wal.Progress, whole bool, memory int, next func()
 		s.all = []*lane{l}
 		return s
 	}
-	each := make([]lane, len(start)) // in one piece: an agent may have a thousand shippers
 	for id, p := range start {
-		each[id] = lane{set: wal.LaneSet(0).With(uint8(id)), progress: p, next: p.Checkpoint, published: p}
-		s.all = append(s.all, &each[id])
+		l := s.atRest(p)
+		l.set = l.set.With(uint8(id))
+		s.all = append(s.all, l)
 	}
 	return s
 }
 
+// atRest returns the lane for those of the log's lanes that begin with this progress. An agent may have a thousand shippers,
+// and most of their lanes never have an event.
+func (s *lanes) atRest(p wal.Progress) *lane {
+	for _, l := range s.all {
+		if len(p.Settled) == 0 && l.progress.Equal(p) {
+			return l
+		}
+	}
+	return &lane{progress: p, next: p.Checkpoint, published: p}
+}
+
+// own returns the lane for one of the log's lanes, without others that are at rest.
+func (s *lanes) own(id uint8) *lane {
+	l := s.all[id]
+	if l.set.Len() > 1 {
+		alone := *l
+		alone.set = wal.LaneSet(0).With(id)
+		l.set &^= alone.set
+		s.all[id] = &alone
+	}
+	return s.all[id]
+}
+
+// of returns the lane of an event.
 func (s *lanes) of(e *wal.Event) *lane {
 	if s.whole {
 		return s.all[0]
 	}
-	l := s.all[e.Lane]
+	l := s.own(e.Lane)
 	if l.twin != nil && e.Offset >= l.end {
 		return l.twin
 	}
@@ -169,6 +193,9 @@ func (s *lanes) release(now time.Time) {
 	}
 }
 
+// steps has maps for the Lanes of settlements.
+var steps = sync.Pool{New: func() any { return make(map[uint8]wal.Progress) }}
+
 // settlement returns a step of the ledger with the progress of all lanes that have moved. Where a lane stands for all,
 // some of the log's lanes may be further: the cursor keeps those.
 func (s *lanes) settlement(add wal.Ledger) wal.Settlement {
@@ -179,8 +206,7 @@ func (s *lanes) settlement(add wal.Ledger) wal.Settlement {
 			continue
 		}
 		if step.Lanes == nil {
-			clear(s.step)
-			step.Lanes = s.step
+			step.Lanes = steps.Get().(map[uint8]wal.Progress)
 		}
 		l.published = progress
 		for id := range uint8(wal.Lanes) {

@@ -120,10 +120,15 @@ func (s *Shipper) scheduleLane(l *lane, events int, failure *Error, now time.Tim
 	}
 }
 
-// record settles a step in the log. An error of the log means that the shipper has counted wrong.
+// record settles a step in the log, and takes back the step's map. An error of the log means that the shipper has counted
+// wrong.
 func (s *Shipper) record(step wal.Settlement) {
 	if err := s.opts.Cursor.Settle(step); err != nil {
 		s.warnings.Fault(err)
+	}
+	if step.Lanes != nil {
+		clear(step.Lanes)
+		steps.Put(step.Lanes)
 	}
 }
 
