@@ -117,7 +117,7 @@ func TestTuner_LimitFollowsTheLiveHeap(t *testing.T) {
 	tuner := &Tuner{process: f, most: 600 * mib}
 	tuner.SetGoal(96 * mib)
 	for _, tt := range []struct{ live, stacks, want int64 }{
-		{10, 1, 96}, {60, 4, 96}, {100, 60, 240}, {101, 60, 240}, {300, 100, 600}, {900, 100, 600}, {10, 1, 96},
+		{10, 1, 96}, {50, 4, 96}, {100, 60, 280}, {101, 60, 280}, {300, 100, 600}, {900, 100, 600}, {10, 1, 96},
 	} {
 		f.now = usage{live: uint64(tt.live * mib), stacks: uint64(tt.stacks * mib)}
 		tuner.look()

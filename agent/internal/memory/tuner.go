@@ -96,10 +96,11 @@ func (t *Tuner) look() {
 	}
 }
 
-// headroom returns the least limit with which the collector rests while an agent is idle.
+// headroom returns the least limit with which the collector rests while an agent is idle, and takes no more processor time
+// than the rest while one with many streams works.
 func headroom(now usage) int64 {
 	inUse := int64(now.live + now.stacks)
-	return inUse + inUse/2
+	return inUse + inUse*3/4
 }
 
 // limitedRuntime is the runtime with a limit that another one has set.
