@@ -213,7 +213,7 @@ func (b *Broker) Hang() { testkit.Must(b.t, b.cmd.Process.Signal(syscall.SIGSTOP
 // Resume ends Hang.
 func (b *Broker) Resume() { testkit.Must(b.t, b.cmd.Process.Signal(syscall.SIGCONT)) }
 
-// CreateTopic makes a topic. configs are names and values in turn.
+// CreateTopic makes a topic, and waits until the broker lists its partitions. configs are names and values in turn.
 func (b *Broker) CreateTopic(name string, partitions int32, configs ...string) {
 	b.t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.Address()))
@@ -233,6 +233,24 @@ func (b *Broker) CreateTopic(name string, partitions int32, configs ...string) {
 	if code := kerr.ErrorForCode(resp.Topics[0].ErrorCode); code != nil {
 		b.t.Fatalf("create topic %s: %v", name, code)
 	}
+	list := kmsg.NewPtrMetadataRequest()
+	list.Topics = append(list.Topics, kmsg.MetadataRequestTopic{Topic: &name})
+	testkit.Eventually(b.t, time.Minute, func() error {
+		resp, err := list.RequestWith(context.Background(), client)
+		if err != nil {
+			return err
+		}
+		led := 0
+		for _, p := range resp.Topics[0].Partitions {
+			if p.ErrorCode == 0 && p.Leader >= 0 {
+				led++
+			}
+		}
+		if led < int(partitions) {
+			return fmt.Errorf("topic %s: %d of %d partitions have a leader: %v", name, led, partitions, kerr.ErrorForCode(resp.Topics[0].ErrorCode))
+		}
+		return nil
+	})
 }
 
 // kcat returns a call of kcat that ends after the given time.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,10 +76,13 @@ func broker(t *testing.T) *kafkakit.Broker {
 	return onlyBroker
 }
 
-// newTopic makes a topic with the name of the test.
+// topics is the number of topics that tests have made.
+var topics atomic.Int64
+
+// newTopic makes a topic with the name of the test, and with a number, since a test may run several times.
 func newTopic(t *testing.T, b *kafkakit.Broker, partitions int32, configs ...string) string {
 	t.Helper()
-	name := strings.ReplaceAll(t.Name(), "/", ".")
+	name := fmt.Sprintf("%s.%d", strings.ReplaceAll(t.Name(), "/", "."), topics.Add(1))
 	b.CreateTopic(name, partitions, configs...)
 	return name
 }
