@@ -22,6 +22,7 @@
 //	file.go     opens, checks and creates the file
 //	list.go     List, Get and LastID
 //	codec.go    the bytes of a letter
+//	parts.go    the letters in the file: long ones are in parts
 //
 // # Assumptions
 //
@@ -33,5 +34,7 @@
 //   - The file has at most Budget.Max bytes; for a log that is an eighth of MaxSize. Appends leave 4 MiB of it free, or a
 //     sixteenth of MaxSize if that is less: a full log whose destination rejects its events can still move on.
 //   - A file above 1 MiB is replaced by a copy when letters take less than half of it.
-//   - List returns at most 1,000 letters, and reads at most 4 MiB in one transaction.
+//   - List returns at most 1,000 letters, and reads at most 4 MiB, or one letter, in one transaction. Commits wait for it.
+//   - A letter that a release before parts stored needs several free pages in a row when it or its neighbour is dropped.
+//     In a full file there may be none. The next copy of the file stores it in parts.
 package deadletter

@@ -35,15 +35,16 @@ func (q *Queue) openLocked() (err error) {
 	_, length, _ := disk.Sizes(q.path)
 	o := bolt.Options{InitialMmapSize: disk.MapAhead(length, mapAhead)}
 	q.mapped = int64(o.InitialMmapSize)
-	if q.db, q.file, err = segment.OpenBoltFile(q.path, &o); err != nil {
+	if q.db, q.file, err = segment.OpenCountedBoltFile(q.path, &o); err != nil {
 		return err
 	}
 	if err := q.measureLocked(); err != nil {
 		return errors.Join(err, q.closeLocked())
 	}
-	if q.held = 0; !q.holdLocked(length + dropRoom(q.largest)) {
+	if q.held = 0; !q.holdLocked(length + q.dropRoom(length)) {
 		q.holdLocked(length)
 	}
+	q.limitLocked()
 	return nil
 }
 
@@ -173,7 +174,8 @@ func CheckVersion(ctx context.Context, dir string) error {
 	return nil
 }
 
-// checkNewest decodes the letter that was stored last.
+// checkNewest decodes the value of the letter that was stored last. In a file with parts, this letter has the version with
+// parts: see letterVersion.
 func checkNewest(path string) error {
 	return boltpage.View(path, segment.FileFaults{}, func(s *boltpage.Snapshot) error {
 		leaf, _, err := s.LeafOf(bucketDead, segment.NumberKey(math.MaxUint64))
@@ -184,7 +186,7 @@ func checkNewest(path string) error {
 		if len(e.Key) != 8 {
 			return s.Corrupt("a dead letter's key has %d bytes, want 8", len(e.Key))
 		}
-		var letter Letter
-		return segment.InFile(path, letter.decode(e.Value, binary.BigEndian.Uint64(e.Key)))
+		_, err = decodeHead(e.Value, binary.BigEndian.Uint64(e.Key))
+		return segment.InFile(path, err)
 	})
 }

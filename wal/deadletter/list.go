@@ -45,7 +45,7 @@ const (
 )
 
 // List returns the letters of the query in the order of their IDs, which is the order in which they were stored. It
-// reads the data of one letter at a time, in the mapped file. A letter that cannot be read is listed with its Damage.
+// holds the data of one letter at a time. A letter that cannot be read is listed with its Damage.
 // Errors: a *wal.CorruptError if the file itself cannot be read; ErrClosed; the error of ctx.
 func (q *Queue) List(ctx context.Context, query Query) (letters []Stat, err error) {
 	if query.Limit <= 0 || query.Limit > MaxList {
@@ -74,15 +74,16 @@ type scan struct {
 	letters []Stat
 	last    uint64 // the last ID that was read
 	end     bool   // there are no more
+	buf     []byte // for the parts of a letter
 }
 
-func (s *scan) run(b *bolt.Bucket) error {
+func (s *scan) run(l letters) error {
 	s.end = true
-	if b == nil || s.query.After == math.MaxUint64 {
+	if l.dead == nil || s.query.After == math.MaxUint64 {
 		return nil
 	}
 	seen, bytes := 0, 0
-	c := b.Cursor()
+	c := l.dead.Cursor()
 	k, v := c.Seek(segment.NumberKey(s.query.After + 1))
 	for ; k != nil; k, v = c.Next() {
 		if len(k) != 8 {
@@ -96,15 +97,20 @@ func (s *scan) run(b *bolt.Bucket) error {
 			s.end = false
 			return nil
 		}
-		seen, bytes, s.last = seen+1, bytes+len(v), id
-		s.add(id, v)
+		body, err := l.body(id, v, &s.buf)
+		seen, bytes, s.last = seen+1, bytes+len(v)+len(body), id
+		s.add(id, body, err)
 	}
 	return nil
 }
 
-func (s *scan) add(id uint64, value []byte) {
+// add adds a letter with that body to the list, or the error of reading it.
+func (s *scan) add(id uint64, body []byte, err error) {
 	var letter Letter
-	if err := letter.decode(value, id); err != nil {
+	if err == nil {
+		err = letter.decodeBody(body)
+	}
+	if err != nil {
 		if s.query.Stream == "" && s.query.Destination == "" {
 			s.letters = append(s.letters, Stat{ID: id, Damage: damagedLetter(s.path, id, err)})
 		}
@@ -123,20 +129,28 @@ func damagedLetter(path string, id uint64, err error) error {
 
 // Get returns a letter with its data and attributes. Errors: ErrNotFound; a *wal.CorruptError; ErrClosed.
 func (q *Queue) Get(id uint64) (letter Letter, err error) {
-	var value []byte
-	err = q.view(func(b *bolt.Bucket) error {
-		if b != nil {
-			value = slices.Clone(b.Get(segment.NumberKey(id)))
+	var body, parts []byte
+	err = q.view(func(l letters) error {
+		var value []byte
+		if l.dead != nil {
+			value = l.dead.Get(segment.NumberKey(id))
+		}
+		if value == nil {
+			return fmt.Errorf("%w: id %d", ErrNotFound, id)
+		}
+		found, err := l.body(id, value, &parts)
+		if err != nil {
+			return damagedLetter(q.path, id, err)
+		}
+		if body = parts; len(parts) == 0 { // the body lies in the mapped file
+			body = slices.Clone(found)
 		}
 		return nil
 	})
 	if err != nil {
 		return Letter{}, err
 	}
-	if value == nil {
-		return Letter{}, fmt.Errorf("%w: id %d", ErrNotFound, id)
-	}
-	if err := letter.decode(value, id); err != nil {
+	if err := letter.decodeBody(body); err != nil {
 		return Letter{}, damagedLetter(q.path, id, err)
 	}
 	return letter, nil
@@ -144,11 +158,11 @@ func (q *Queue) Get(id uint64) (letter Letter, err error) {
 
 // LastID returns the highest ID of a letter, 0 if there is none.
 func (q *Queue) LastID() (id uint64, err error) {
-	err = q.view(func(b *bolt.Bucket) error {
-		if b == nil {
+	err = q.view(func(l letters) error {
+		if l.dead == nil {
 			return nil
 		}
-		if k, _ := b.Cursor().Last(); len(k) == 8 {
+		if k, _ := l.dead.Cursor().Last(); len(k) == 8 {
 			id = binary.BigEndian.Uint64(k)
 		}
 		return nil
@@ -156,8 +170,8 @@ func (q *Queue) LastID() (id uint64, err error) {
 	return id, err
 }
 
-// view runs f in a read transaction on the letters' bucket, which is nil if no letter was ever stored.
-func (q *Queue) view(f func(b *bolt.Bucket) error) error {
+// view runs f in a read transaction. No commit is under way then, which would find the pages of the transaction in use.
+func (q *Queue) view(f func(l letters) error) error {
 	for {
 		q.mu.Lock()
 		there, err := q.openExistingLocked()
@@ -165,11 +179,13 @@ func (q *Queue) view(f func(b *bolt.Bucket) error) error {
 		q.mu.Unlock()
 		if err != nil || !there {
 			if err == nil {
-				err = f(nil)
+				err = f(letters{})
 			}
 			return err
 		}
-		err = segment.ViewBolt(db, q.path, 0, func(tx *bolt.Tx) error { return f(tx.Bucket(bucketDead)) })
+		q.reads.RLock()
+		err = segment.ViewBolt(db, q.path, 0, func(tx *bolt.Tx) error { return f(lettersIn(tx)) })
+		q.reads.RUnlock()
 		if !errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
 			return err
 		}

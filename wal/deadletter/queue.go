@@ -38,19 +38,18 @@ type Queue struct {
 	db           *bolt.DB   // nil until it is needed
 	file         *os.File   // of db
 	mapped       int64      // the length up to which bbolt need not map the file again
-	live         int64      // upper bound of the bytes that the letters occupy in the file
 	held         int64      // the length that the file may reach
-	largest      int64      // about the length of the largest letter
+	longest      int64      // bytes of the longest letter of a release before parts; 0: there is none
 	closed       bool
 	failed       error // of a commit whose outcome is unknown: no write follows it
 	stuck        bool  // bbolt panicked and holds its locks
 	shrinkFailed bool  // the file could not be shrunk
 
+	reads sync.RWMutex // held by reads, and by commits alone; acquired after mu
+
 	commit func(tx *bolt.Tx) error
 	copied func() error // test hook: the copy has not replaced the file yet
 }
-
-var bucketDead = []byte("dead")
 
 // Options of a Queue. The zero value has no limit.
 type Options struct {
@@ -104,55 +103,46 @@ func (q *Queue) Put(letter Letter) error {
 	return err
 }
 
-// storeLocked opens the file, makes room in it and stores the letter. It makes more room until the commit fits.
+// storeLocked opens the file, makes room in it and stores the letter.
 func (q *Queue) storeLocked(letter Letter) error {
-	size := letter.size()
-	for more := 2*size + q.step(); ; more *= 2 {
-		all, err := false, q.openLocked()
-		if err == nil {
-			all, err = q.reserveLocked(size, more)
-		}
-		if errors.Is(err, ErrFull) {
-			return err
-		}
-		if err != nil {
-			return fmt.Errorf("open dead letters: %w", err)
-		}
-		if err = q.insertLocked(&letter); !segment.TooLong(err) {
-			return err
-		}
-		if all { // the free space of the file is fragmented
-			return q.fullError(size)
-		}
-	}
-}
-
-// insertLocked stores the letter in one commit.
-func (q *Queue) insertLocked(letter *Letter) error {
-	length := 0
-	err := q.updateLocked(func(tx *bolt.Tx) error {
-		b, err := tx.CreateBucketIfNotExists(bucketDead)
-		if err != nil {
-			return err
-		}
-		id, err := b.NextSequence()
-		if err != nil {
-			return err
-		}
-		value := letter.append(nil, id)
-		length = len(value)
-		return b.Put(segment.NumberKey(id), value)
-	})
+	q.reads.Lock()
+	defer q.reads.Unlock()
+	body := letter.appendBody(make([]byte, 0, letter.bodySize()))
+	err := q.openLocked()
 	if err == nil {
-		q.live += letterPages(length)
-		q.largest = max(q.largest, int64(length))
+		err = q.reserveLocked(len(body))
+	}
+	if errors.Is(err, ErrFull) {
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("open dead letters: %w", err)
+	}
+	if err = q.insertLocked(body); segment.TooLong(err) { // a letter of a release before parts took the room
+		p, countErr := q.pagesLocked()
+		if countErr != nil {
+			return countErr
+		}
+		return q.fullError(len(body), p)
 	}
 	return err
 }
 
+// insertLocked stores a letter with that body in one commit.
+func (q *Queue) insertLocked(body []byte) error {
+	return q.updateLocked(func(tx *bolt.Tx) error {
+		for _, name := range [][]byte{bucketDead, bucketParts} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return lettersIn(tx).put(body)
+	})
+}
+
 // Drop removes the letters with these IDs, also damaged ones, and returns once that is synced. It takes one commit, or
-// several if the file has no room for that. It returns the IDs of the letters that existed. After an error it is
-// unknown whether any letter is gone.
+// several if they are large or the file has no room for that. It returns the IDs of the letters that existed. After an error
+// it is unknown whether any letter is gone.
 func (q *Queue) Drop(ids ...uint64) (dropped []uint64, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -166,51 +156,53 @@ func (q *Queue) Drop(ids ...uint64) (dropped []uint64, err error) {
 	return dropped, nil
 }
 
-// dropLocked removes the letters in as few commits as the room in the file allows.
-func (q *Queue) dropLocked(ids []uint64) ([]uint64, error) {
-	q.reserveToDropLocked(false)
-	dropped, err := q.deleteLocked(ids)
-	if segment.TooLong(err) && len(ids) == 1 {
-		q.reserveToDropLocked(true)
-		dropped, err = q.deleteLocked(ids)
+// dropLocked removes the letters in commits of as many of them as the room in the file allows.
+func (q *Queue) dropLocked(ids []uint64) (dropped []uint64, err error) {
+	q.reads.Lock()
+	defer q.reads.Unlock()
+	lengthened := false
+	for most := len(ids); len(ids) > 0; {
+		n, some, err := q.deleteLocked(ids[:min(most, len(ids))])
+		switch {
+		case segment.TooLong(err) && n > 1:
+			most = n / 2
+			continue
+		case segment.TooLong(err) && !lengthened && q.lengthenToDropLocked():
+			lengthened = true
+			continue
+		case err != nil:
+			return nil, err
+		}
+		ids, dropped = ids[n:], append(dropped, some...)
 	}
-	if !segment.TooLong(err) || len(ids) == 1 {
-		return dropped, err
+	if q.longest > 0 {
+		_ = q.measureLocked() // the letters are gone; the next Drop measures again
 	}
-	half := len(ids) / 2
-	if dropped, err = q.dropLocked(ids[:half]); err != nil {
-		return nil, err
-	}
-	rest, err := q.dropLocked(ids[half:])
-	return append(dropped, rest...), err
+	return dropped, nil
 }
 
-// deleteLocked removes the letters in one commit.
-func (q *Queue) deleteLocked(ids []uint64) (dropped []uint64, err error) {
-	freed := int64(0)
+// commitParts is the number of parts after which a commit removes no further letter: it bounds the memory that bbolt needs
+// for the pages of these parts.
+const commitParts = 16 << 10
+
+// deleteLocked removes the first n of the letters in one commit, and returns those that existed.
+func (q *Queue) deleteLocked(ids []uint64) (n int, dropped []uint64, err error) {
 	err = q.updateLocked(func(tx *bolt.Tx) error {
-		b := tx.Bucket(bucketDead)
-		if b == nil {
-			return nil
-		}
-		for _, id := range ids {
-			value := b.Get(segment.NumberKey(id))
-			if value == nil {
+		l := lettersIn(tx)
+		for parts := 0; n < len(ids) && parts < commitParts; n++ {
+			id := ids[n]
+			if l.dead == nil || l.dead.Get(segment.NumberKey(id)) == nil {
 				continue
 			}
-			freed += letterPages(len(value))
-			if err := b.Delete(segment.NumberKey(id)); err != nil {
+			removed, err := l.delete(id)
+			if err != nil {
 				return err
 			}
-			dropped = append(dropped, id)
+			parts, dropped = parts+removed, append(dropped, id)
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	q.live -= freed
-	return dropped, nil
+	return n, dropped, err
 }
 
 // updateLocked runs f in a transaction and commits it. A panic of bbolt on a bad page becomes an error.

@@ -28,12 +28,17 @@ func OpenBolt(path string, o *bolt.Options) (*bolt.DB, error) {
 
 // OpenBoltFile is OpenBolt, and also returns the file.
 func OpenBoltFile(path string, o *bolt.Options) (db *bolt.DB, file *os.File, err error) {
+	o.NoStatistics = true
+	return OpenCountedBoltFile(path, o)
+}
+
+// OpenCountedBoltFile is OpenBoltFile for a file whose free pages bbolt counts, in its statistics.
+func OpenCountedBoltFile(path string, o *bolt.Options) (db *bolt.DB, file *os.File, err error) {
 	defer Contain(path, 0, &err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	o.Timeout = boltLockWait
 	o.NoFreelistSync = true
 	o.FreelistType = bolt.FreelistMapType
-	o.NoStatistics = true
 	o.OpenFile = func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
 		f, err = os.OpenFile(name, flag, mode)
 		file = f

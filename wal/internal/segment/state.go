@@ -66,7 +66,7 @@ func (w *StateWriter) remove(key []byte) {
 // StateElement is the number of bytes that an entry takes in addition to its key and value.
 const StateElement = 16
 
-// EntryPages returns the bytes that an entry of the state, or a dead letter, takes of its bucket's pages. A page that is
+// EntryPages returns the bytes that an entry of the state takes of its bucket's pages. A page that is
 // full lacks up to one entry; a large one may have half of its pages to itself.
 func EntryPages(key, value int) int64 {
 	n := int64(key + value + StateSumLength + StateElement)
