@@ -41,7 +41,7 @@ func (q *Queue) openLocked() (err error) {
 	if err := q.measureLocked(); err != nil {
 		return errors.Join(err, q.closeLocked())
 	}
-	if q.held = 0; !q.holdLocked(length + q.dropRoom(length)) {
+	if q.held = 0; !q.holdLocked(min(length+q.dropRoom(length), q.opts.Budget.Max())) {
 		q.holdLocked(length)
 	}
 	q.limitLocked()

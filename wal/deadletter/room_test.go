@@ -2,10 +2,12 @@ package deadletter_test
 
 import (
 	"errors"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"testing"
 
+	"github.com/standpipe/standpipe/test/draw"
 	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal/deadletter"
 )
@@ -104,5 +106,30 @@ func TestBudget_OfADamagedFileIsNotTheNextOnes(t *testing.T) {
 	}
 	if err := d.Put(sized(1000)); !errors.Is(err, deadletter.ErrFull) || aside == "" {
 		t.Errorf("got %v with %q set aside, want no room in the new file", err, aside)
+	}
+}
+
+// A restart lengthens no file beyond its budget, however often the agent restarts with a full one.
+func TestBudget_BoundsTheFileThroughRestarts(t *testing.T) {
+	rng := rand.New(rand.NewPCG(draw.Seed(t), 0))
+	for range 6 {
+		dir, size := testkit.MemoryDir(t), 1+rng.IntN(60_000)
+		b := &fixedBudget{max: int64(1+rng.IntN(4)) << 20, free: 16 << 20}
+		for restart := range 8 {
+			d := deadletter.Open(dir, deadletter.Options{Budget: b})
+			for range 10_000 {
+				err := d.Put(sized(1 + rng.IntN(size)))
+				if errors.Is(err, deadletter.ErrFull) {
+					break
+				}
+				testkit.Must(t, err)
+			}
+			ids := list(t, d, deadletter.Query{})
+			_, err := d.Drop(ids[rng.IntN(len(ids))])
+			testkit.Must(t, errors.Join(err, d.Close()))
+			if length := testkit.FileLength(t, filepath.Join(dir, "dead.db")); length > b.max {
+				t.Fatalf("letters up to %d bytes, restart %d: got a file of %d bytes, want at most %d", size, restart, length, b.max)
+			}
+		}
 	}
 }
