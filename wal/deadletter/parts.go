@@ -64,7 +64,7 @@ func (l letters) haveParts() bool {
 	return k != nil
 }
 
-// put stores the body of a new letter, and returns its ID.
+// put stores the body of a new letter under the next ID.
 func (l letters) put(body []byte) error {
 	id, err := l.dead.NextSequence()
 	if err != nil {

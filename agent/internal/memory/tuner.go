@@ -96,8 +96,8 @@ func (t *Tuner) look() {
 	}
 }
 
-// headroom returns the least limit with which the collector rests while an agent is idle, and takes no more processor time
-// than the rest while one with many streams works.
+// headroom returns the least limit with which the collector rests while an agent is idle. A lower limit makes it collect more
+// often where what is in use is most of the memory, as with many streams.
 func headroom(now usage) int64 {
 	inUse := int64(now.live + now.stacks)
 	return inUse + inUse*3/4
